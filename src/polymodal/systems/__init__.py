@@ -1,0 +1,1 @@
+"""The twenty systems, each a box with the same files inside."""
