@@ -1,0 +1,37 @@
+# One list of commands: README, CI and people use these.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= ../shared/data/fsdd
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup run fmt lint types test docs check bench
+run: setup
+	$(BIN)/polymodal run sentiment_fusion
+	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker; \
+	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
+
+setup: .venv/.nn
+.venv/.nn: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt torch numpy  # torch first: nothing may replace it
+	$(BIN)/pip install -q -c constraints.txt -e ".[nn]"
+	touch $@
+.venv/.dev: .venv/.nn
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+test: .venv/.dev
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15 --cov --cov-report= $(ARGS)
+	$(BIN)/python tests/coverage_floor.py
+check: lint types test
+fmt: .venv/.dev
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+lint: .venv/.dev
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+types: .venv/.dev
+	$(BIN)/mypy
+docs: .venv/.dev
+	$(BIN)/python docs/generate.py
+bench: .venv/.dev
+	set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file; done

@@ -1,0 +1,94 @@
+"""Whole files or none: every write lands in a temporary neighbour, is synced, then takes its name."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial-"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in `folder` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on a clean exit it becomes `path` in one step.
+
+    Args:
+        path: the final file; missing parent folders are made.
+
+    Yields:
+        A path in the same folder, with the same suffix. An error leaves `path` as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Read the umask, which POSIX only lets us learn by setting it; mkstemp files are 0600 otherwise."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as strict, indented JSON in the order given, so that equal values are equal bytes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a temporary folder and swap it in for `path`; an error leaves the old folder in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
+    try:
+        fill(partial)
+        for file in partial.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        partial.chmod(0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
+            path.replace(old / "old")
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        sweep(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted write left in `folder`."""
+    for left in folder.glob(PARTIAL + "*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)

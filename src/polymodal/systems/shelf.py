@@ -1,0 +1,155 @@
+"""The shelf: which systems there are, their pages and how to load one."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from polymodal.metrics import Claim, Estimate
+
+# name -> (what a person does with it, aliases from the paper); the order is the shelf order
+SHELF: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sentiment_fusion": ("make", ("simplified-fusion", "2505.04642")),
+}
+
+
+class Recipe(Protocol):
+    """What `systems/<name>/recipe.py` holds."""
+
+    Config: type[Any]
+    CLAIMS: tuple[Claim, ...]
+
+    def tiny(self) -> Any:
+        """The pocket setting: offline, minutes."""
+
+    def full(self) -> Any:
+        """The paper's setting."""
+
+    def run(self, config: Any, run: Any) -> Mapping[str, Estimate]:
+        """Do the work and record it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A system's page, read from its `__init__.py` without importing it."""
+
+    name: str
+    job: str
+    aliases: tuple[str, ...]
+    title: str
+    text: str
+
+
+def known() -> tuple[str, ...]:
+    """Names in shelf order; a box that is not on the shelf comes last."""
+    boxes = {path.parent.name for path in Path(__file__).parent.glob("*/recipe.py")}
+    return (*(name for name in SHELF if name in boxes), *sorted(boxes - SHELF.keys()))
+
+
+def suggest(given: str, options: Iterable[str]) -> str:
+    """`'x' is not known; did you mean 'y'? Known: ...`, for every wrong word a person types."""
+    options = list(options)
+    near = difflib.get_close_matches(given, options, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{given!r} is not known.{hint} Known: {', '.join(options) or 'none'}."
+
+
+def resolve(name: str) -> str:
+    """The system's name from its name or an alias.
+
+    Raises:
+        LookupError: naming what was given and what is known.
+    """
+    names = known()
+    if name in names:
+        return name
+    for system, (_, aliases) in SHELF.items():
+        if name.lower() in aliases:
+            return system
+    raise LookupError(f"system {suggest(name, names)}")
+
+
+@cache
+def page(name: str) -> Page:
+    """The page of a system (name or alias).
+
+    Raises:
+        LookupError: unknown name.
+    """
+    name = resolve(name)
+    source = (Path(__file__).parent / name / "__init__.py").read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source)) or ""
+    job, aliases = SHELF.get(name, ("other", ()))
+    return Page(name, job, aliases, text.partition("\n")[0], text)
+
+
+def load(name: str) -> Recipe:
+    """Import a system's recipe.
+
+    Raises:
+        LookupError: unknown name.
+        ImportError: an extra is missing; the message holds the pip line.
+    """
+    module: Any = importlib.import_module(f"polymodal.systems.{resolve(name)}.recipe")
+    recipe: Recipe = module
+    return recipe
+
+
+def configure(recipe: Recipe, setting: str, options: Mapping[str, str]) -> Any:
+    """The Config of `setting` with `options` laid over it, each parsed by its field's type.
+
+    Raises:
+        LookupError: unknown setting or key, with what is known.
+        ValueError: a value that does not parse as the field's type.
+    """
+    if setting not in ("tiny", "full"):
+        raise LookupError(f"setting {suggest(setting, ['tiny', 'full'])}")
+    base = recipe.tiny() if setting == "tiny" else recipe.full()
+    return override(base, options)
+
+
+def override(config: Any, options: Mapping[str, str]) -> Any:
+    """`config` with text `options` laid over it; see `configure`."""
+    types = get_type_hints(type(config))
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    for key, text in options.items():
+        if key not in values:
+            raise LookupError(f"option {suggest(key, values)}")
+        try:
+            values[key] = parse(text, types[key])
+        except ValueError as error:
+            raise ValueError(f"option {key}={text}: {error}") from None
+    return type(config)(**values)
+
+
+def parse(text: str, kind: Any) -> Any:
+    """A command-line value as `kind`: str, int, float, bool, tuples of these, or None by `none`."""
+    if get_origin(kind) is tuple:
+        return tuple(parse(item, get_args(kind)[0]) for item in text.split(",") if item)
+    options = get_args(kind)
+    if type(None) in options:
+        inner = next(option for option in options if option is not type(None))
+        return None if text.lower() in ("none", "") else parse(text, inner)
+    if options and all(isinstance(option, str) for option in options):  # Literal["a", "b"]
+        if text not in options:
+            raise ValueError(suggest(text, options))
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise ValueError("expected true or false")
+        return text.lower() in ("true", "yes", "1")
+    if kind in (int, float, str):
+        return kind(text)
+    raise ValueError(f"cannot be given on the command line ({kind})")
+
+
+def defaults(config_type: type[Any]) -> dict[str, Any]:
+    """Field name -> default of a Config, for `show`."""
+    return {field.name: None if field.default is MISSING else field.default for field in fields(config_type)}

@@ -1,0 +1,117 @@
+"""HOUSE.md §2: who imports whom, who writes, who prints; and that the tools are content."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import FILES, ROOT, SRC, called, calls, parsed, place
+
+BIN = Path(sys.executable).parent
+WRITES = ("write_text", "write_bytes", "mkdir", "touch", "rename", "unlink", "rmdir", "symlink_to", "replace_file")
+PLAIN = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=PLAIN, check=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("lint-imports", "--no-cache"), ("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=lambda words: words[0],
+)
+def test_tool_is_content(words: tuple[str, ...]) -> None:
+    done = command(str(BIN / words[0]), *words[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def writing(path: Path) -> list[str]:
+    """Calls in a file that would write to disk."""
+    found = []
+    for call in calls(parsed(path)):
+        name = called(call)
+        last = name.rpartition(".")[2]
+        modes = [getattr(a, "value", "") for a in [*call.args[:2], *(k.value for k in call.keywords if k.arg == "mode")]]
+        opens = last == "open" and any(isinstance(m, str) and set(m) & set("wax+") and len(m) <= 3 for m in modes)
+        saves = name in ("np.save", "np.savez", "os.replace", "shutil.copy", "shutil.copyfile", "shutil.copytree", "shutil.move")
+        if opens or saves or last in WRITES:
+            found.append(f"{place(path)}:{call.lineno} {name}")
+    return found
+
+
+def test_only_runs_writes() -> None:
+    assert not [line for path in FILES if not place(path).startswith("runs/") for line in writing(path)]
+    assert [line for path in FILES if place(path).startswith("runs/") for line in writing(path)], "the test sees nothing"
+
+
+def test_only_cli_prints() -> None:
+    prints = [
+        f"{place(path)}:{call.lineno}"
+        for path in FILES
+        if path.name != "cli.py"
+        for call in calls(parsed(path))
+        if called(call) in ("print", "typer.echo", "sys.stdout.write", "sys.stderr.write")
+    ]
+    assert not prints
+
+
+def test_no_pickle_no_eval() -> None:
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        names = {called(call) for call in calls(parsed(path))}
+        assert not names & {"eval", "exec", "pickle.load", "pickle.loads", "joblib.load"}, place(path)
+        assert "torch.load(" not in text or "weights_only=True" in text, place(path)
+        assert "trust_remote_code=True" not in text, place(path)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["polymodal", "polymodal.cli", "polymodal.media", "polymodal.metrics", "polymodal.runs", "polymodal.training"],
+)
+def test_import_loads_no_torch(module: str) -> None:
+    done = command(sys.executable, "-c", f"import sys, {module}; sys.exit('torch' in sys.modules)")
+    assert done.returncode == 0, f"{module} loads torch {done.stderr}"
+
+
+def test_the_torch_test_can_fail() -> None:
+    done = command(sys.executable, "-c", "import sys, polymodal.nn; sys.exit('torch' in sys.modules)")
+    assert done.returncode == 1
+
+
+def test_import_polymodal_is_nearly_nothing() -> None:
+    """A count, not a time: what it loads beyond a bare interpreter (times are in bench/start.py)."""
+    count = "import sys; before = len(sys.modules); import polymodal; print(len(sys.modules) - before)"
+    assert int(command(sys.executable, "-c", count).stdout) <= 3
+
+
+def test_list_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from polymodal.cli import app; from typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(app, ['list']).exit_code == 0\n"
+        "print(sorted({'numpy','torch','scipy','sklearn','pyarrow','av','PIL','altair','rich.table'} & set(sys.modules)))"
+    )
+    assert command(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_no_machine_paths_in_the_tree() -> None:
+    names = command("git", "ls-files").stdout.split()
+    words = ["/".join(("", "work", "")), "." + "library", "farm" + "-"]
+    bad = []
+    for name in names:
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError):
+            continue
+        bad += [f"{name}: {word}" for word in words if word in text]
+    assert not bad
+
+
+def test_every_source_file_has_its_tests() -> None:
+    missing = []
+    for folder in ("media", "metrics", "nn", "training", "runs"):
+        tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests" / folder).glob("test_*.py"))
+        missing += [place(p) for p in (SRC / folder).glob("[a-z]*.py") if p.stem not in tests]
+    assert not missing
