@@ -129,3 +129,202 @@ def _pair(text: str) -> tuple[str, str]:
     if not sign:
         raise ValueError(f"-o {text}: expected KEY=VALUE")
     return key, value
+
+
+@contextmanager
+def ranked(out: Path, resume: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """The run's places; under torchrun only rank 0 keeps what it writes, the others write to a passing folder."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        yield out, resume
+        return
+    from polymodal.runs import passing
+
+    with passing(resume) as places:
+        yield places
+
+
+@contextmanager
+def live() -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A line of live progress on a terminal; plain lines, one a minute at most, elsewhere."""
+    if int(os.environ.get("RANK", "0")):
+        yield lambda event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<46.46}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def watch(event: Mapping[str, Any]) -> None:
+            if event["kind"] == "note":
+                console.print(f"[dim]{event['text']}[/dim]")
+            elif event["kind"] == "progress":
+                name = str(event["name"])
+                task = tasks.setdefault(name, bar.add_task(name, total=event["of"]))
+                bar.update(task, completed=event["n"], description=f"{name} · {event.get('key', '')}")
+
+        yield watch
+
+
+def _result(folder: Path) -> None:
+    """The tables of a finished run: estimates, then claims."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal.runs import read_result
+
+    result = read_result(folder)
+    legend = result.sections.get("legend", {})
+    console = Console()
+    table = Table(title=f"{result.system} · estimates with 95 % intervals", title_justify="left", box=None)
+    for heading, justify in (("", "left"), ("mean", "right"), ("interval", "left"), ("n", "right"), ("groups", "right"),
+                             ("role", "left"), ("expected", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for name, estimate in result.estimates.items():
+        about = legend.get(name, {})
+        table.add_row(name, *_cells(estimate), about.get("role", ""), _number(about.get("expected")))
+    console.print(table)
+    _claims(console, result.claims)
+    for finding in result.sections.get("findings", []):
+        console.print(f"audit {finding['severity']}: {finding['kind']} in {finding['where']} ({finding['n']})")
+
+
+def _cells(estimate: Estimate) -> tuple[str, str, str, str]:
+    groups = "" if estimate.n_groups is None else str(estimate.n_groups)
+    valid = str(estimate.n) if estimate.n == estimate.n_valid else f"{estimate.n_valid} of {estimate.n}"
+    return _number(estimate.mean), f"[{_number(estimate.low)}, {_number(estimate.high)}]".replace("[", "\\["), valid, groups
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _claims(console: Any, claims: Iterable[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title="claims", title_justify="left", box=None)
+    for heading in ("verdict", "claim", "paper", "evidence"):
+        table.add_column(heading)
+    colour = {"reproduced": "green", "not reproduced": "red"}
+    for claim in claims:
+        verdict = claim["verdict"]
+        table.add_row(f"[{colour.get(verdict, 'yellow')}]{verdict}[/]", claim["text"], claim["paper"], claim["evidence"])
+    console.print(table)
+
+
+@app.command()
+def claims(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, out: Path = Path("out")) -> None:
+    """The claims of a system (or all), with the verdicts of its newest finished run."""
+    from rich.console import Console
+
+    from polymodal.runs import newest, read_result
+
+    console = Console()
+    for system in [shelf.resolve(name)] if name else shelf.known():
+        folder = newest(system, out)
+        console.print(f"{system}: " + (f"verdicts of {folder}" if folder else f"not run yet under {out}/"))
+        nothing = [{"verdict": "not run", "text": c.text, "paper": c.paper, "evidence": ""} for c in shelf.load(system).CLAIMS]
+        _claims(console, read_result(folder).claims if folder else nothing)
+
+
+@app.command()
+def report(folder: Out) -> None:
+    """Make a run's report again; prints where it is."""
+    from polymodal.runs import report as make
+
+    typer.echo(make(folder))
+
+
+@app.command()
+def compare(first: Out, second: Out, metric: str = "accuracy") -> None:
+    """Two runs, sample by sample: paired differences (second - first) with intervals and tests."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal.runs import compare as pair
+
+    comparison = pair(first, second, metric=metric)
+    table = Table(title=f"{metric}: second - first, paired", title_justify="left", box=None)
+    for heading in ("", "first", "second", "difference", "interval", "pairs", "p (Holm)"):
+        table.add_column(heading)
+    for row in comparison.rows:
+        mean, interval, pairs, _ = _cells(row.difference)
+        table.add_row(row.name, _number(row.first), _number(row.second), mean, interval, pairs, _number(row.p))
+    console = Console()
+    console.print(table)
+    for note in comparison.notes:
+        console.print(note)
+
+
+@app.command()
+def predict(
+    folder: Out,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A data set, or media; one stem is one sample.")],
+    missing: Annotated[str, typer.Option(help="ok or refuse a sample without some part.")] = "ok",
+) -> None:
+    """Predict with a run's model: one JSON line a sample, on stdout."""
+    from polymodal.runs import model_of
+
+    if missing not in ("ok", "refuse"):
+        raise ValueError(f"--missing {shelf.suggest(missing, ['ok', 'refuse'])}")
+    system, model = model_of(folder)
+    recipe: Any = shelf.load(system)
+    for row in recipe.predict(model, _samples(files), missing=missing):
+        typer.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
+
+
+def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
+    """Samples of data set folders, then of single media files, those with one stem together."""
+    from polymodal.media import Invalid, MediaError, Sample, kind_of, part_of, read
+
+    loose: dict[str, dict[str, Any]] = {}
+    for path in files:
+        if path.is_dir() or path.name == "samples.jsonl":
+            yield from read(path)
+            continue
+        try:
+            loose.setdefault(path.stem, {})[kind_of(path)] = part_of(path)
+        except MediaError as error:
+            yield Invalid(path.stem, str(path), error.reason, str(error))
+    for stem, parts in loose.items():
+        yield Sample(stem, parts)
+
+
+@data.command("check")
+def data_check(
+    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    quick: Annotated[bool, typer.Option(help="Leave out the checks that fit models.")] = False,
+) -> None:
+    """Audit a data set before anything trains; exit code 1 where something is an error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polymodal.systems import reading
+
+    console = Console()
+    summary, findings = reading.check(path, quick=quick)
+    for key, value in summary.items():
+        console.print(f"{key:<14} {value}")
+    table = Table(title=f"{len(findings)} findings" if findings else "nothing found", title_justify="left", box=None)
+    for heading in ("severity", "kind", "where", "n", "evidence"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        table.add_row(finding.severity, finding.kind, finding.where, str(finding.n), "; ".join(finding.evidence[:3]))
+    console.print(table)
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+@data.command("convert")
+def data_convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pickle in MMSA's or IEMOCAP_features' layout.")],
+    to: Annotated[Path, typer.Argument(metavar="TO", help="The folder to make.")],
+) -> None:
+    """Read NumPy arrays and plain containers out of a pickle (and nothing else); write a data set folder."""
+    from polymodal.media import pickles
+    from polymodal.runs import write
+
+    n = write(pickles.samples_of(pickles.load(file)), to, form="parquet")
+    typer.echo(f"{n} samples in {to}; look at them with: polymodal data check {to}")
