@@ -1,11 +1,13 @@
 """Whole files or none: every write lands in a temporary neighbour, is synced, then takes its name."""
 
+import csv
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +78,42 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
         partial.chmod(0o777 & ~_umask())
+        old = partial.with_name(partial.name + "-old")
         if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
-            path.replace(old / "old")
+            path.replace(old)
         partial.replace(path)
         sync_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        sweep(path.parent)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> None:
+    """Write rows, or columns of equal length, as Parquet or CSV by the path's suffix.
+
+    Raises:
+        ValueError: the suffix is neither, or the columns differ in length.
+    """
+    if isinstance(rows, Mapping):
+        columns = {name: list(column) for name, column in rows.items()}
+    else:
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{path.name}: columns of different lengths: {lengths}")
+    if path.suffix == ".csv":
+        text = StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([list(columns), *zip(*columns.values(), strict=True)])
+        write_bytes(path, text.getvalue().encode())
+    elif path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with replacing(path) as partial:
+            pq.write_table(pa.table(columns), partial)
+    else:
+        raise ValueError(f"a table is .parquet or .csv, got {path.name!r}")
 
 
 def sweep(folder: Path) -> None:

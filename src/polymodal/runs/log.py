@@ -15,16 +15,14 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         _mend(path)
-        self.n = sum(1 for _ in read(path))
         self._stream = path.open("ab")
 
     def append(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Write one event with its number and wall-clock time (seconds since 1970), and return it."""
-        entry = {"n": self.n, "at": round(time.time(), 3), "kind": kind, **plain(fields, f"event {kind!r}")}
+        """Write one event with its wall-clock time (seconds since 1970), and return it."""
+        entry = {"at": round(time.time(), 3), "kind": kind, **plain(fields, f"event {kind!r}")}
         self._stream.write((json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n").encode())
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        self.n += 1
         return entry
 
     def close(self) -> None:

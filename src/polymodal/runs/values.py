@@ -125,7 +125,7 @@ class Shelf:
         path = self._path(key)
         if not path.exists():
             raise KeyError(key)
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_text(encoding="utf-8"))
         if not entry["arrays"]:
             return unpack(entry["value"], {})
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:

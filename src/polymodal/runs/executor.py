@@ -1,0 +1,128 @@
+"""One list of jobs, three places to do it: here, in processes, or on a Ray cluster, with equal results."""
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
+from threading import Thread
+from typing import Any
+
+EXECUTORS = ("inline", "process", "ray")
+
+Work = Callable[..., Any]
+Jobs = Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished job: its value, or the error that ended it."""
+
+    key: str
+    value: Any = None
+    error: str | None = None
+    trace: str = ""
+    seconds: float = 0.0
+
+
+class JobError(RuntimeError):
+    """Some jobs failed; `keys` names them. The others are recorded, so a resume repeats only these."""
+
+    def __init__(self, failed: list[Done]) -> None:
+        self.keys = [done.key for done in failed]
+        named = "\n".join(f"  {done.key}: {done.error}" for done in failed)
+        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        super().__init__(f"{jobs} failed (the others are recorded; resuming repeats only these):\n{named}")
+
+
+def execute(
+    work: Work, jobs: Jobs, *, executor: str = "inline", workers: int | None = None
+) -> Iterator[Done]:
+    """Do `work(*args)` for every job and yield each as it ends; a failing job does not stop the rest.
+
+    Args:
+        work: a function at the top level of a module, so that other processes find it by name.
+        jobs: arguments by key.
+        executor: `inline`, `process` (fresh interpreters on this machine) or `ray` (extra `[scale]`; the
+            cluster named by RAY_ADDRESS, else this machine).
+        workers: how many at once; default one a core.
+
+    Raises:
+        ValueError: an unknown executor, or work that other processes cannot find.
+    """
+    workers = max(1, min(workers or os.cpu_count() or 1, len(jobs) or 1))
+    if executor not in EXECUTORS:
+        raise ValueError(f"unknown executor {executor!r}; known: {', '.join(EXECUTORS)}")
+    if executor == "inline":
+        return (_attempt(work, key, args) for key, args in jobs.items())
+    name = getattr(work, "__qualname__", "")
+    if "<" in name or not name or "." in name:
+        raise ValueError(
+            f"work must be a function at the top of a module, so that workers find it; got {work!r}"
+        )
+    return (_process if executor == "process" else _ray)(work, jobs, workers)
+
+
+def _attempt(work: Work, key: str, args: tuple[Any, ...]) -> Done:
+    """Do one job where we stand; what it raises becomes part of the answer."""
+    start = time.perf_counter()
+    try:
+        value = work(*args)
+    except Exception as error:
+        text = "".join(traceback.format_exception_only(error)).strip()
+        return Done(key, None, text, traceback.format_exc(), time.perf_counter() - start)
+    return Done(key, value, seconds=time.perf_counter() - start)
+
+
+def _process(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
+    """One pool of one process per slot, so that a process that dies tells which job it was doing."""
+    idle = [_slot() for _ in range(workers)]
+    busy: dict[Future[Done], tuple[str, ProcessPoolExecutor]] = {}
+    waiting = iter(jobs.items())
+    try:
+        while True:
+            while idle and (job := next(waiting, None)) is not None:
+                slot = idle.pop()
+                busy[slot.submit(_attempt, work, *job)] = (job[0], slot)
+            if not busy:
+                return
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                key, slot = busy.pop(future)
+                try:
+                    done = future.result()
+                except BrokenProcessPool:
+                    slot.shutdown()
+                    slot = _slot()
+                    done = Done(key, error="the worker process died (killed, out of memory, or a crash in C)")
+                except Exception as error:  # what cannot travel between processes: arguments or value
+                    done = Done(key, error=f"{type(error).__name__}: {error}")
+                idle.append(slot)
+                yield done
+    finally:
+        for slot in (*idle, *(slot for _, slot in busy.values())):
+            slot.shutdown(cancel_futures=True)
+
+
+def _slot() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_follow_parent)
+
+
+def _follow_parent() -> None:
+    """End this worker when its parent is killed; otherwise it would wait for jobs for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _ray(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
+    """Ray tasks, never retried by Ray: a job that kills its worker is our news to tell."""
+    raise NotImplementedError
