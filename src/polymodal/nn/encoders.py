@@ -1,0 +1,195 @@
+"""Encoders of one part: a scaler, dense and recurrent layers, convolutions; padding never matters."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polymodal.nn.members import Spec, member
+
+CLIP_SD = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One part, encoded: tokens (zero where the mask is false) and one vector a sample."""
+
+    tokens: Float[Tensor, "b t d"]
+    mask: Bool[Tensor, "b t"]
+    vector: Float[Tensor, "b d"]
+
+
+class Encoder(nn.Module):
+    """Turns `x` "b t width" with `mask` "b t" into `Encoded` tokens and vectors of `dim` columns.
+
+    A plain vector is t = 1. What stands in masked positions, NaN included, never changes the output.
+    """
+
+    width: int
+    dim: int
+    spec: Spec
+
+    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """Encodes a padded batch."""
+        raise NotImplementedError
+
+    def example(self, t: int = 1) -> Float[Tensor, "1 t _"]:
+        """One sample of zeros, t steps long, as `forward` takes it."""
+        return torch.zeros(1, t, self.width)
+
+
+def keep(x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+    """`x` with zeros in masked positions, whatever stood there (a product would keep NaN)."""
+    return torch.where(mask[..., None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def mean(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+    """Mean over the tokens the mask keeps; zeros where it keeps none."""
+    n = mask.sum(1, keepdim=True).clamp(min=1).to(tokens.dtype)
+    return keep(tokens, mask).sum(1) / n
+
+
+def pooled(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
+    """Tokens, cleaned, with their masked mean as the vector."""
+    return Encoded(keep(tokens, mask), mask, mean(tokens, mask))
+
+
+@member
+class Scaler(Encoder):
+    """Standardises columns by the mean and sd of the tokens it was fitted on, kept as buffers.
+
+    A constant column becomes 0, values are clipped at ±10 sd, non-finite cells become the mean. `digest`
+    says what it was fitted on, so that an audit can hold it against the training split.
+    """
+
+    location: Tensor
+    spread: Tensor
+    count: Tensor
+    seen: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = self.dim = width
+        self.register_buffer("location", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("spread", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(64, dtype=torch.uint8))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the data behind the statistics; empty before `fit`."""
+        return bytes(self.seen.tolist()).rstrip(b"\0").decode("ascii")
+
+    @property
+    def sd(self) -> Float[Tensor, " d"]:
+        """Standard deviation of each column (population)."""
+        return (self.spread / self.count.clamp(min=1)).sqrt()
+
+    def fit(
+        self,
+        batches: Iterable[tuple[Float[Tensor, "_ _ d"], Bool[Tensor, "_ _"]]],
+        *,
+        digest: str = "",
+    ) -> "Scaler":
+        """Forgets, then observes every (x, mask) of the batches, which must come from train rows only."""
+        self.reset(digest=digest)
+        for x, mask in batches:
+            self.observe(x, mask)
+        return self
+
+    def reset(self, *, digest: str = "") -> None:
+        """Forgets all statistics; `digest` (at most 64 ASCII characters) names what comes next.
+
+        Raises:
+            ValueError: the digest is longer.
+        """
+        code = digest.encode("ascii")
+        if len(code) > self.seen.numel():
+            raise ValueError(f"digest has {len(code)} characters, at most {self.seen.numel()} are kept")
+        for buffer in (self.location, self.spread, self.count, self.seen):
+            buffer.zero_()
+        self.seen[: len(code)] = torch.tensor(list(code), dtype=torch.uint8)
+
+    @torch.no_grad()
+    def observe(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> None:
+        """Merges one batch into mean and sd (Chan, Golub and LeVeque 1979), leaving out non-finite cells."""
+        rows = x[mask].to(torch.float64)
+        valid = rows.isfinite()
+        rows = torch.where(valid, rows, 0.0)
+        n = valid.sum(0).to(torch.float64)
+        location = rows.sum(0) / n.clamp(min=1)
+        spread = torch.where(valid, (rows - location) ** 2, 0.0).sum(0)
+        total = self.count + n
+        shift = location - self.location
+        safe = total.clamp(min=1)
+        self.spread += spread + shift**2 * self.count * n / safe
+        self.location += shift * n / safe
+        self.count.copy_(total)
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """(x − mean) / sd; the identity before `fit`."""
+        x = keep(x, mask)
+        if self.count.any():
+            sd = self.sd
+            live = sd > 1e-7 * self.location.abs().clamp(min=1e-12)
+            rate = torch.where(live, 1.0 / torch.where(live, sd, 1.0), 0.0)
+            x = (x - self.location.to(x.dtype)) * rate.to(x.dtype)
+        x = torch.where(x.isfinite(), x, 0.0).clamp(-CLIP_SD, CLIP_SD)
+        return pooled(x, mask)
+
+
+@member
+class Chain(Encoder):
+    """Encoders in a row, each reading the tokens of the one before: `Chain(Scaler(24), Dense(24, 32))`.
+
+    Raises:
+        ValueError: a member reads another width than the one before it gives.
+    """
+
+    def __init__(self, *members: Encoder) -> None:
+        super().__init__()
+        for i, (a, b) in enumerate(pairwise(members)):
+            if a.dim != b.width:
+                raise ValueError(f"chain member {i + 1} reads {b.width} columns but is given {a.dim}")
+        self.members = nn.ModuleList(members)
+        self.width, self.dim = members[0].width, members[-1].dim
+
+    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """Encodes by each member in turn; the vector is the last one's."""
+        for encode in self.members:
+            out: Encoded = encode(x, mask)
+            x, mask = out.tokens, out.mask
+        return out
+
+    def example(self, t: int = 1) -> Float[Tensor, "1 t _"]:
+        """What the first member takes."""
+        first: Encoder = self.members[0]  # type: ignore[assignment]
+        return first.example(t)
+
+
+def stack(width: int, dim: int, layers: int, dropout: float) -> nn.Sequential:
+    """`layers` times Drop(ReLU(Linear))."""
+    sizes = [width] + [dim] * layers
+    blocks = [(nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout)) for a, b in pairwise(sizes)]
+    return nn.Sequential(*(layer for block in blocks for layer in block))
+
+
+@member
+class Dense(Encoder):
+    """Fully connected layers, h = Drop(ReLU(W x + b)), token by token; the vector is the masked mean.
+
+    arXiv 2505.04642, section 3.
+    """
+
+    def __init__(self, width: int, dim: int, layers: int = 1, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.width, self.dim = width, dim
+        self.layers = stack(width, dim, layers, dropout)
+
+    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """Encodes each token alone."""
+        tokens: Tensor = self.layers(keep(x, mask))
+        return pooled(tokens, mask)

@@ -1,0 +1,188 @@
+"""Encoders, a fusion and a head joined into one network, saved and loaded in the Hugging Face layout."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from jaxtyping import Bool, Shaped
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from polymodal.nn.encoders import Chain, Encoded, Encoder, Scaler
+from polymodal.nn.fusion import Fused, Fusion
+from polymodal.nn.heads import Head
+from polymodal.nn.members import Spec, build
+
+WEIGHTS = "model.safetensors"
+
+
+class Batch(Protocol):
+    """What scalers are fitted on: padded inputs, masks and who is present."""
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """Values "b t d" by part."""
+
+    @property
+    def masks(self) -> Mapping[str, Tensor]:
+        """True where a position is real, "b t" by part."""
+
+    @property
+    def present(self) -> Tensor:
+        """True where a sample has the part, "b m"."""
+
+
+class Joined(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
+    """One encoder a part → fusion → head.
+
+    `names`, the fusion's order of parts, is the order of the columns of `present`. `meta` is a JSON record
+    that travels with the weights: classes, reader names, temperature, threshold.
+
+    Raises:
+        ValueError: the parts or widths of encoders, fusion and head do not fit, naming which.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        head: Head,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if set(encoders) != set(fusion.names):
+            raise ValueError(f"encoders for {sorted(encoders)} but fusion of {sorted(fusion.names)}")
+        for name, encoder in encoders.items():
+            if encoder.dim != fusion.dims[name]:
+                raise ValueError(
+                    f"part {name!r}: fusion reads {fusion.dims[name]}, encoder gives {encoder.dim}"
+                )
+        if head.dim != fusion.dim:
+            raise ValueError(f"head reads {head.dim} columns, fusion gives {fusion.dim}")
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.head = head
+        self.names = fusion.names
+        self.meta: dict[str, Any] = dict(meta or {})
+
+    def forward(
+        self,
+        inputs: Mapping[str, Shaped[Tensor, "b ..."]],
+        masks: Mapping[str, Bool[Tensor, "b _"]],
+        present: Bool[Tensor, "b m"],
+    ) -> Any:
+        """The head's output: logits, scores, or a dictionary of them by task."""
+        return self.head(self.fused(inputs, masks, present).vector)
+
+    def fused(
+        self,
+        inputs: Mapping[str, Shaped[Tensor, "b ..."]],
+        masks: Mapping[str, Bool[Tensor, "b _"]],
+        present: Bool[Tensor, "b m"],
+    ) -> Fused:
+        """What the head sees, with the weight of each part.
+
+        Raises:
+            ValueError: an unknown part, or one of another width than its encoder reads.
+        """
+        self.check(inputs, present)
+        encoded: dict[str, Encoded] = {}
+        for i, name in enumerate(self.names):
+            if name in inputs:
+                encoded[name] = self.encoders[name](inputs[name], masks[name] & present[:, i, None])
+        out: Fused = self.fusion(encoded, present)
+        return out
+
+    def check(self, inputs: Mapping[str, Shaped[Tensor, "b ..."]], present: Bool[Tensor, "b m"]) -> None:
+        """Refuses inputs that this network was not made for.
+
+        Raises:
+            ValueError: naming the part, the expected and the given width.
+        """
+        known = ", ".join(self.names)
+        for name, x in inputs.items():
+            if name not in self.encoders:
+                raise ValueError(f"unknown part {name!r}; this model knows: {known}")
+            width = self.encoders[name].width
+            if x.ndim == 3 and x.shape[-1] != width:
+                raise ValueError(f"part {name!r}: the model expects width {width}, given {x.shape[-1]}")
+        if present.shape[1] != len(self.names):
+            raise ValueError(f"present has {present.shape[1]} columns, the model has parts {known}")
+
+    def scalers(self) -> dict[str, Scaler]:
+        """The scaler of each part that has one, for the audit's question: fitted on what?"""
+        return {name: found[1] for name, e in self.encoders.items() if (found := _scaler(e)) is not None}
+
+    @torch.no_grad()
+    def fit_scalers(self, batches: Iterable[Batch], *, digest: str = "") -> "Joined":
+        """Fits all scalers in one pass over train batches; `digest` names the rows they saw."""
+        found = {name: pair for name, e in self.encoders.items() if (pair := _scaler(e)) is not None}
+        for _, scaler in found.values():
+            scaler.reset(digest=digest)
+        for batch in batches:
+            for name, (front, scaler) in found.items():
+                if name in batch.inputs:
+                    here = batch.present[:, self.names.index(name), None]
+                    x, mask = batch.inputs[name], batch.masks[name] & here
+                    for encode in front:
+                        out = encode(x, mask)
+                        x, mask = out.tokens, out.mask
+                    scaler.observe(x, mask)
+        return self
+
+    def config(self) -> Spec:
+        """Everything but the weights, as JSON."""
+        return {
+            "encoders": [[name, dict(self.encoders[name].spec)] for name in self.names],  # type: ignore[arg-type]
+            "fusion": self.fusion.spec,
+            "head": self.head.spec,
+            "meta": self.meta,
+        }
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, str(save_directory / WEIGHTS), metadata={"format": "pt"})
+        self._hub_mixin_config = self.config()
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        strict: bool = True,
+        **model_kwargs: Any,
+    ) -> "Joined":
+        folder = Path(model_id)
+        if not folder.is_dir():
+            folder = Path(
+                snapshot_download(
+                    model_id,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+        encoders = {name: build(spec) for name, spec in model_kwargs["encoders"]}
+        fusion, head = build(model_kwargs["fusion"]), build(model_kwargs["head"])
+        model = cls(encoders, fusion, head, model_kwargs["meta"])
+        model.load_state_dict(load_file(str(folder / WEIGHTS), device=map_location), strict=strict)
+        return model.to(map_location).eval()
+
+
+def _scaler(encoder: nn.Module) -> tuple[list[Encoder], Scaler] | None:
+    """The first scaler of an encoder and what stands before it."""
+    chain: list[Any] = list(encoder.members) if isinstance(encoder, Chain) else [encoder]
+    for i, link in enumerate(chain):
+        if isinstance(link, Scaler):
+            return chain[:i], link
+    return None
