@@ -1,0 +1,26 @@
+"""Numbers about answers: estimates with intervals, paired tests, agreement, calibration, scores."""
+# ruff: isort: skip_file
+# fmt: off
+
+from polymodal.metrics.metric import Metric
+from polymodal.metrics.estimate import Estimate, bounds, exact, mean, over_seeds, proportion
+from polymodal.metrics.significance import benjamini_hochberg, holm, mcnemar, permutation, wilcoxon
+from polymodal.metrics.difference import difference, estimate
+from polymodal.metrics.claim import Check, Checked, Claim, Verdict, above, below, every, inside
+from polymodal.metrics.labels import (
+    ACCURACY, AUROC, BALANCED_ACCURACY, MACRO_F1, WEIGHTED_F1, ClassScore, Confusion,
+    accuracy, auroc, balanced_accuracy, confusion, macro_f1, per_class, weighted_f1,
+)
+from polymodal.metrics.scores import (
+    ACC5, ACC7, HAS0, MAE, NON0, PEARSON,
+    acc5, acc7, has0, has0_classification, has0_regression, mae, non0, pearson,
+)
+
+__all__ = [
+    "ACC5", "ACC7", "ACCURACY", "AUROC", "BALANCED_ACCURACY", "HAS0", "MACRO_F1", "MAE", "NON0", "PEARSON",
+    "WEIGHTED_F1", "Check", "Checked", "Claim", "ClassScore", "Confusion", "Estimate", "Metric", "Verdict",
+    "above", "acc5", "acc7", "accuracy", "auroc", "balanced_accuracy", "below", "benjamini_hochberg",
+    "bounds", "confusion", "difference", "estimate", "every", "exact", "has0", "has0_classification",
+    "has0_regression", "holm", "inside", "macro_f1", "mae", "mcnemar", "mean", "non0", "over_seeds",
+    "pearson", "per_class", "permutation", "proportion", "weighted_f1", "wilcoxon",
+]
