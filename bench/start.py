@@ -36,7 +36,9 @@ def main() -> int:
     missed = 0
     for name, (_, bar) in COMMANDS.items():
         median = statistics.median(times[name])
-        print(f"{name:<18} {median:6.3f} s  {median / bare:5.1f} x bare" + (f"  (bar {bar} s)" if bar else ""))
+        print(
+            f"{name:<18} {median:6.3f} s  {median / bare:5.1f} x bare" + (f"  (bar {bar} s)" if bar else "")
+        )
         missed += bar is not None and median > bar
     return 1 if missed else 0
 

@@ -13,7 +13,7 @@ WIDTH = 100
 
 
 def results() -> dict[str, dict[str, Any]]:
-    """System name -> what `run` printed, from docs/results; `NAME.json` is the pocket run, `NAME-*.json` others."""
+    """What `run` printed, from docs/results: `NAME.json` is the pocket run, `NAME-*.json` are others."""
     files = sorted((ROOT / "docs" / "results").glob("*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
@@ -78,7 +78,9 @@ def measured(name: str) -> str:
         if key != name and not key.startswith(name + "-"):
             continue
         legend = result["sections"].get("legend", {})
-        parts.append(f"{key}.json, polymodal {result['versions']['polymodal']}: mean [95 % interval], n, closed form")
+        parts.append(
+            f"{key}.json, polymodal {result['versions']['polymodal']}: mean [95 % interval], n, closed form"
+        )
         for metric, estimate in result["estimates"].items():
             if not legend.get(metric, {}).get("page"):
                 continue

@@ -5,28 +5,42 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from polymodal.systems import shelf
 
 if TYPE_CHECKING:
-    from polymodal.media import Finding, Invalid, Sample
+    from polymodal.media import Invalid, Sample
     from polymodal.metrics import Estimate
 
+
+class Verbs(TyperGroup):
+    """Verbs, and for a wrong one the verbs that are known."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb; a wrong one is answered with what is known."""
+        if self.get_command(ctx, args[0]) is None:
+            raise LookupError(f"verb {shelf.suggest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="A workbench for models that see, read, listen and act: a number never travels alone.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Look at a data set, or make one.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(
+    cls=Verbs, help="Look at a data set, or make one.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(data, name="data")
 
 Options = Annotated[list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Change one field.")]
@@ -47,7 +61,9 @@ def main() -> None:
 
 def _said(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return f'{error.name} is not installed; install it with: pip install "polymodal[{EXTRAS[error.name]}]"'
+        return (
+            f'{error.name} is not installed; install it with: pip install "polymodal[{EXTRAS[error.name]}]"'
+        )
     return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
 
 
@@ -74,7 +90,9 @@ def list_systems() -> None:
 def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """A system's page, and what can be turned."""
     page = shelf.page(name)
-    typer.echo(f"{page.name} ({', '.join(page.aliases) or 'no alias'})\n\n{page.text}\n\nOptions (-o KEY=VALUE):")
+    typer.echo(
+        f"{page.name} ({', '.join(page.aliases) or 'no alias'})\n\n{page.text}\n\nOptions (-o KEY=VALUE):"
+    )
     recipe = shelf.load(name)
     tiny, full = vars_of(recipe.tiny()), vars_of(recipe.full())
     for key in tiny:
@@ -92,8 +110,12 @@ def run(
     o: Options = None,
     resume: Annotated[Path | None, typer.Option(metavar="OUT", help="Go on with a killed run.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds (the field `seeds`).")] = None,
-    accept: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Go on past this audit error.")] = None,
-    executor: Annotated[str | None, typer.Option(help="inline, process or ray; by default the cores decide.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Go on past this audit error.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="inline, process or ray; by default the cores decide.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("out"),
 ) -> None:
     """Run a system; print its estimates and claims, and where the report is."""
@@ -114,7 +136,9 @@ def run(
         else:
             config = shelf.configure(recipe, setting or "tiny", options)
             record = Run.create(system, vars_of(config), root=root, watch=watch)
-        record.executor = executor or ("process" if (os.cpu_count() or 1) > 1 and "RANK" not in os.environ else "inline")
+        record.executor = executor or (
+            "process" if (os.cpu_count() or 1) > 1 and "RANK" not in os.environ else "inline"
+        )
         record.accept = tuple(accept or ())
         record.matches(vars_of(config))
         recipe.run(config, record)
@@ -133,7 +157,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def ranked(out: Path, resume: Path | None) -> Iterator[tuple[Path, Path | None]]:
-    """The run's places; under torchrun only rank 0 keeps what it writes, the others write to a passing folder."""
+    """The run's places; under torchrun rank 0 keeps what it writes, the others write to a passing folder."""
     if int(os.environ.get("RANK", "0")) == 0:
         yield out, resume
         return
@@ -153,7 +177,12 @@ def live() -> Iterator[Callable[[Mapping[str, Any]], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<46.46}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<46.46}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         tasks: dict[str, Any] = {}
 
@@ -179,8 +208,15 @@ def _result(folder: Path) -> None:
     legend = result.sections.get("legend", {})
     console = Console()
     table = Table(title=f"{result.system} · estimates with 95 % intervals", title_justify="left", box=None)
-    for heading, justify in (("", "left"), ("mean", "right"), ("interval", "left"), ("n", "right"), ("groups", "right"),
-                             ("role", "left"), ("expected", "right")):
+    for heading, justify in (
+        ("", "left"),
+        ("mean", "right"),
+        ("interval", "left"),
+        ("n", "right"),
+        ("groups", "right"),
+        ("role", "left"),
+        ("expected", "right"),
+    ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for name, estimate in result.estimates.items():
         about = legend.get(name, {})
@@ -188,13 +224,20 @@ def _result(folder: Path) -> None:
     console.print(table)
     _claims(console, result.claims)
     for finding in result.sections.get("findings", []):
-        console.print(f"audit {finding['severity']}: {finding['kind']} in {finding['where']} ({finding['n']})")
+        console.print(
+            f"audit {finding['severity']}: {finding['kind']} in {finding['where']} ({finding['n']})"
+        )
 
 
 def _cells(estimate: Estimate) -> tuple[str, str, str, str]:
     groups = "" if estimate.n_groups is None else str(estimate.n_groups)
     valid = str(estimate.n) if estimate.n == estimate.n_valid else f"{estimate.n_valid} of {estimate.n}"
-    return _number(estimate.mean), f"[{_number(estimate.low)}, {_number(estimate.high)}]".replace("[", "\\["), valid, groups
+    return (
+        _number(estimate.mean),
+        f"[{_number(estimate.low)}, {_number(estimate.high)}]".replace("[", "\\["),
+        valid,
+        groups,
+    )
 
 
 def _number(value: float | None) -> str:
@@ -210,12 +253,16 @@ def _claims(console: Any, claims: Iterable[Mapping[str, Any]]) -> None:
     colour = {"reproduced": "green", "not reproduced": "red"}
     for claim in claims:
         verdict = claim["verdict"]
-        table.add_row(f"[{colour.get(verdict, 'yellow')}]{verdict}[/]", claim["text"], claim["paper"], claim["evidence"])
+        table.add_row(
+            f"[{colour.get(verdict, 'yellow')}]{verdict}[/]", claim["text"], claim["paper"], claim["evidence"]
+        )
     console.print(table)
 
 
 @app.command()
-def claims(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, out: Path = Path("out")) -> None:
+def claims(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, out: Path = Path("out")
+) -> None:
     """The claims of a system (or all), with the verdicts of its newest finished run."""
     from rich.console import Console
 
@@ -225,7 +272,10 @@ def claims(name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
     for system in [shelf.resolve(name)] if name else shelf.known():
         folder = newest(system, out)
         console.print(f"{system}: " + (f"verdicts of {folder}" if folder else f"not run yet under {out}/"))
-        nothing = [{"verdict": "not run", "text": c.text, "paper": c.paper, "evidence": ""} for c in shelf.load(system).CLAIMS]
+        nothing = [
+            {"verdict": "not run", "text": c.text, "paper": c.paper, "evidence": ""}
+            for c in shelf.load(system).CLAIMS
+        ]
         _claims(console, read_result(folder).claims if folder else nothing)
 
 
@@ -251,7 +301,9 @@ def compare(first: Out, second: Out, metric: str = "accuracy") -> None:
         table.add_column(heading)
     for row in comparison.rows:
         mean, interval, pairs, _ = _cells(row.difference)
-        table.add_row(row.name, _number(row.first), _number(row.second), mean, interval, pairs, _number(row.p))
+        table.add_row(
+            row.name, _number(row.first), _number(row.second), mean, interval, pairs, _number(row.p)
+        )
     console = Console()
     console.print(table)
     for note in comparison.notes:
@@ -261,7 +313,9 @@ def compare(first: Out, second: Out, metric: str = "accuracy") -> None:
 @app.command()
 def predict(
     folder: Out,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A data set, or media; one stem is one sample.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A data set, or media; one stem is one sample.")
+    ],
     missing: Annotated[str, typer.Option(help="ok or refuse a sample without some part.")] = "ok",
 ) -> None:
     """Predict with a run's model: one JSON line a sample, on stdout."""
@@ -307,11 +361,15 @@ def data_check(
     summary, findings = reading.check(path, quick=quick)
     for key, value in summary.items():
         console.print(f"{key:<14} {value}")
-    table = Table(title=f"{len(findings)} findings" if findings else "nothing found", title_justify="left", box=None)
+    table = Table(
+        title=f"{len(findings)} findings" if findings else "nothing found", title_justify="left", box=None
+    )
     for heading in ("severity", "kind", "where", "n", "evidence"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
-        table.add_row(finding.severity, finding.kind, finding.where, str(finding.n), "; ".join(finding.evidence[:3]))
+        table.add_row(
+            finding.severity, finding.kind, finding.where, str(finding.n), "; ".join(finding.evidence[:3])
+        )
     console.print(table)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
@@ -319,7 +377,9 @@ def data_check(
 
 @data.command("convert")
 def data_convert(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pickle in MMSA's or IEMOCAP_features' layout.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A pickle in MMSA's or IEMOCAP_features' layout.")
+    ],
     to: Annotated[Path, typer.Argument(metavar="TO", help="The folder to make.")],
 ) -> None:
     """Read NumPy arrays and plain containers out of a pickle (and nothing else); write a data set folder."""

@@ -6,11 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.house.tree import FILES, ROOT, SRC, called, calls, parsed, place
 
 BIN = Path(sys.executable).parent
-WRITES = ("write_text", "write_bytes", "mkdir", "touch", "rename", "unlink", "rmdir", "symlink_to", "replace_file")
+WRITES = (
+    "write_text",
+    "write_bytes",
+    "mkdir",
+    "touch",
+    "rename",
+    "unlink",
+    "rmdir",
+    "symlink_to",
+    "replace_file",
+)
 PLAIN = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
 
 
@@ -34,9 +43,22 @@ def writing(path: Path) -> list[str]:
     for call in calls(parsed(path)):
         name = called(call)
         last = name.rpartition(".")[2]
-        modes = [getattr(a, "value", "") for a in [*call.args[:2], *(k.value for k in call.keywords if k.arg == "mode")]]
-        opens = last == "open" and any(isinstance(m, str) and set(m) & set("wax+") and len(m) <= 3 for m in modes)
-        saves = name in ("np.save", "np.savez", "os.replace", "shutil.copy", "shutil.copyfile", "shutil.copytree", "shutil.move")
+        modes = [
+            getattr(a, "value", "")
+            for a in [*call.args[:2], *(k.value for k in call.keywords if k.arg == "mode")]
+        ]
+        opens = last == "open" and any(
+            isinstance(m, str) and set(m) & set("wax+") and len(m) <= 3 for m in modes
+        )
+        saves = name in (
+            "np.save",
+            "np.savez",
+            "os.replace",
+            "shutil.copy",
+            "shutil.copyfile",
+            "shutil.copytree",
+            "shutil.move",
+        )
         if opens or saves or last in WRITES:
             found.append(f"{place(path)}:{call.lineno} {name}")
     return found
@@ -44,7 +66,9 @@ def writing(path: Path) -> list[str]:
 
 def test_only_runs_writes() -> None:
     assert not [line for path in FILES if not place(path).startswith("runs/") for line in writing(path)]
-    assert [line for path in FILES if place(path).startswith("runs/") for line in writing(path)], "the test sees nothing"
+    assert [line for path in FILES if place(path).startswith("runs/") for line in writing(path)], (
+        "the test sees nothing"
+    )
 
 
 def test_only_cli_prints() -> None:
@@ -69,7 +93,14 @@ def test_no_pickle_no_eval() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["polymodal", "polymodal.cli", "polymodal.media", "polymodal.metrics", "polymodal.runs", "polymodal.training"],
+    [
+        "polymodal",
+        "polymodal.cli",
+        "polymodal.media",
+        "polymodal.metrics",
+        "polymodal.runs",
+        "polymodal.training",
+    ],
 )
 def test_import_loads_no_torch(module: str) -> None:
     done = command(sys.executable, "-c", f"import sys, {module}; sys.exit('torch' in sys.modules)")
@@ -91,7 +122,8 @@ def test_list_loads_nothing_heavy() -> None:
     code = (
         "import sys; from polymodal.cli import app; from typer.testing import CliRunner\n"
         "assert CliRunner().invoke(app, ['list']).exit_code == 0\n"
-        "print(sorted({'numpy','torch','scipy','sklearn','pyarrow','av','PIL','altair','rich.table'} & set(sys.modules)))"
+        "heavy = {'numpy', 'torch', 'scipy', 'sklearn', 'pyarrow', 'av', 'PIL', 'altair', 'rich.table'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     assert command(sys.executable, "-c", code).stdout.strip() == "[]"
 
