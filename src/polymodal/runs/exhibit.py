@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from polymodal.media import Part
 
 SHOWN = {
-    "Image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
-    "Audio": (".wav", ".flac", ".ogg", ".mp3"),
-    "Video": (".mp4", ".webm"),
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
+    "audio": (".wav", ".flac", ".ogg", ".mp3"),
+    "video": (".mp4", ".webm"),
 }
 """Suffixes that browsers play as they are, by kind of part."""
 
@@ -36,7 +36,7 @@ def exhibit(part: "Part") -> tuple[str, bytes]:
         return ".csv", _csv(part.values())
     source = part.source
     whole = getattr(part, "start", 0.0) == 0.0 and getattr(part, "end", None) is None
-    if isinstance(source, Path) and whole and source.suffix.lower() in SHOWN[type(part).__name__]:
+    if isinstance(source, Path) and whole and source.suffix.lower() in SHOWN[part.kind]:
         return source.suffix.lower(), source.read_bytes()
     if isinstance(part, Image):
         return ".png", part.encoded()
