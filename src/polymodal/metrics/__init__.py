@@ -15,12 +15,22 @@ from polymodal.metrics.scores import (
     ACC5, ACC7, HAS0, MAE, NON0, PEARSON,
     acc5, acc7, has0, has0_classification, has0_regression, mae, non0, pearson,
 )
+from polymodal.metrics.calibration import (
+    BRIER, ECE, NLL, Bin, Selective,
+    brier, coverage_threshold, ece, fit_temperature, nll, reliability, selective, tempered,
+)
+from polymodal.metrics.correction import Isotonic, isotonic, rectified, rogan_gladen
+from polymodal.metrics.agreement import alpha, effective_judges, error_correlation, estimate_alpha, fleiss, kappa
+from polymodal.metrics.robustness import area, areas, effective
 
 __all__ = [
-    "ACC5", "ACC7", "ACCURACY", "AUROC", "BALANCED_ACCURACY", "HAS0", "MACRO_F1", "MAE", "NON0", "PEARSON",
-    "WEIGHTED_F1", "Check", "Checked", "Claim", "ClassScore", "Confusion", "Estimate", "Metric", "Verdict",
-    "above", "acc5", "acc7", "accuracy", "auroc", "balanced_accuracy", "below", "benjamini_hochberg",
-    "bounds", "confusion", "difference", "estimate", "every", "exact", "has0", "has0_classification",
-    "has0_regression", "holm", "inside", "macro_f1", "mae", "mcnemar", "mean", "non0", "over_seeds",
-    "pearson", "per_class", "permutation", "proportion", "weighted_f1", "wilcoxon",
+    "ACC5", "ACC7", "ACCURACY", "AUROC", "BALANCED_ACCURACY", "BRIER", "ECE", "HAS0", "MACRO_F1", "MAE", "NLL",
+    "NON0", "PEARSON", "WEIGHTED_F1", "Bin", "Check", "Checked", "Claim", "ClassScore", "Confusion", "Estimate",
+    "Isotonic", "Metric", "Selective", "Verdict", "above", "acc5", "acc7", "accuracy", "alpha", "area", "areas",
+    "auroc", "balanced_accuracy", "below", "benjamini_hochberg", "bounds", "brier", "confusion",
+    "coverage_threshold", "difference", "ece", "effective", "effective_judges", "error_correlation", "estimate",
+    "estimate_alpha", "every", "exact", "fit_temperature", "fleiss", "has0", "has0_classification",
+    "has0_regression", "holm", "inside", "isotonic", "kappa", "macro_f1", "mae", "mcnemar", "mean", "nll", "non0",
+    "over_seeds", "pearson", "per_class", "permutation", "proportion", "rectified", "reliability", "rogan_gladen",
+    "selective", "tempered", "weighted_f1", "wilcoxon",
 ]

@@ -149,7 +149,7 @@ def _over(a: Array, b: Array) -> Array:
 
 
 def _tallies(target: Array, prediction: Array, group: Int[np.ndarray, " n"], n_groups: int) -> Array:
-    """Hits, targets and predictions of each class in each group: "g 3*k"."""
+    """Hits, targets and predictions of each class in each group: g x 3k."""
     a, b = _labels(target, prediction, "score")
     found, codes = np.unique(np.concatenate([a, b]), return_inverse=True)
     k, n = len(found), len(a)
@@ -158,17 +158,17 @@ def _tallies(target: Array, prediction: Array, group: Int[np.ndarray, " n"], n_g
     return np.hstack([x.reshape(n_groups, k) for x in counts]).astype(np.float64)
 
 
-def _balanced(tallies: Float[np.ndarray, "... 3*k"]) -> Array:
+def _balanced(tallies: Float[np.ndarray, "... s"]) -> Array:
     hits, asked, _ = np.split(tallies, 3, axis=-1)
     return np.asarray(_over(hits, asked).sum(-1) / (asked > 0).sum(-1))
 
 
-def _macro(tallies: Float[np.ndarray, "... 3*k"]) -> Array:
+def _macro(tallies: Float[np.ndarray, "... s"]) -> Array:
     hits, asked, said = np.split(tallies, 3, axis=-1)
     return np.asarray(_over(2 * hits, asked + said).sum(-1) / (asked + said > 0).sum(-1))
 
 
-def _weighted(tallies: Float[np.ndarray, "... 3*k"]) -> Array:
+def _weighted(tallies: Float[np.ndarray, "... s"]) -> Array:
     hits, asked, said = np.split(tallies, 3, axis=-1)
     return np.asarray((_over(2 * hits, asked + said) * asked).sum(-1) / asked.sum(-1))
 
