@@ -4,25 +4,22 @@ Axis names in every signature: b batch, t token or time, n region or patch, d di
 channel, m modality (part), k class. A mask is true where a position is real; `present` where a part is.
 """
 
-from polymodal.nn.encoders import Chain, Dense, Encoded, Encoder, Scaler
-from polymodal.nn.fusion import Concat, Fused, Fusion
-from polymodal.nn.heads import Head, Regress, Softmax
+from polymodal.nn.encoders import Chain, Convolved, Dense, Encoded, Encoder, Recurrent, Scaler
+from polymodal.nn.fusion import Concat, CrossAttention, Fused, Fusion, Gated, Late, MixtureGate, Weighted
+from polymodal.nn.heads import Head, Ordinal, Regress, Several, Softmax
+from polymodal.nn.image import ImageTransformer, Patches
 from polymodal.nn.joined import Joined
 from polymodal.nn.members import build, member
+from polymodal.nn.pretrained import Pretrained
+from polymodal.nn.sound import LogMel, log_mel
+from polymodal.nn.tensors import LowRank, Outer
+from polymodal.nn.text import Letters, letters, ngrams
 
+# fmt: off
 __all__ = [
-    "Chain",
-    "Concat",
-    "Dense",
-    "Encoded",
-    "Encoder",
-    "Fused",
-    "Fusion",
-    "Head",
-    "Joined",
-    "Regress",
-    "Scaler",
-    "Softmax",
-    "build",
-    "member",
+    "Chain", "Concat", "Convolved", "CrossAttention", "Dense", "Encoded", "Encoder", "Fused", "Fusion",
+    "Gated", "Head", "ImageTransformer", "Joined", "Late", "Letters", "LogMel", "LowRank", "MixtureGate",
+    "Ordinal", "Outer", "Patches", "Pretrained", "Recurrent", "Regress", "Scaler", "Several", "Softmax",
+    "Weighted", "build", "letters", "log_mel", "member", "ngrams",
 ]
+# fmt: on

@@ -193,3 +193,68 @@ class Dense(Encoder):
         """Encodes each token alone."""
         tokens: Tensor = self.layers(keep(x, mask))
         return pooled(tokens, mask)
+
+
+@member
+class Recurrent(Encoder):
+    """GRU or LSTM over the tokens, both ways by default; the vector is the final state.
+
+    Only real tokens are run: rows are packed, so the state never passes through padding.
+
+    Raises:
+        ValueError: `dim` is odd and two directions must share it, or the cell is unknown.
+    """
+
+    def __init__(
+        self, width: int, dim: int, cell: str = "gru", bidirectional: bool = True, layers: int = 1
+    ) -> None:
+        super().__init__()
+        if cell not in ("gru", "lstm"):
+            raise ValueError(f"cell is gru or lstm, not {cell!r}")
+        if bidirectional and dim % 2:
+            raise ValueError(f"two directions cannot share {dim} columns evenly")
+        self.width, self.dim, self.ways = width, dim, 1 + bidirectional
+        make = nn.GRU if cell == "gru" else nn.LSTM
+        self.rnn = make(width, dim // self.ways, layers, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """Runs the cell over each row's real tokens."""
+        if bool(mask.all()) and mask.shape[1]:
+            tokens, state = self.rnn(x)
+            return Encoded(tokens, mask, self._final(state))
+        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)  # real tokens first, their order kept
+        ahead = keep(x, mask).gather(1, order[..., None].expand_as(x))
+        n = mask.sum(1).clamp(min=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(ahead, n, batch_first=True, enforce_sorted=False)
+        run, state = self.rnn(packed)
+        run, _ = nn.utils.rnn.pad_packed_sequence(run, batch_first=True, total_length=x.shape[1])
+        back = order.argsort(dim=1)[..., None].expand(-1, -1, self.dim)
+        vector = keep(self._final(state)[:, None], mask.any(1, keepdim=True))[:, 0]
+        return Encoded(keep(run.gather(1, back), mask), mask, vector)
+
+    def _final(self, state: Tensor | tuple[Tensor, Tensor]) -> Float[Tensor, "b d"]:
+        hidden = state if isinstance(state, Tensor) else state[0]
+        return hidden[-self.ways :].transpose(0, 1).flatten(1)
+
+
+@member
+class Convolved(Encoder):
+    """1-D convolutions with stride, ReLU and dropout: t tokens become ceil(t / stride) a layer."""
+
+    def __init__(
+        self, width: int, dim: int, layers: int = 2, kernel: int = 3, stride: int = 2, dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.width, self.dim, self.stride = width, dim, stride
+        sizes = [width] + [dim] * layers
+        self.layers = nn.ModuleList(
+            nn.Conv1d(a, b, 2 * (kernel // 2) + 1, stride, kernel // 2) for a, b in pairwise(sizes)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+        """Convolves with zeros beyond each row's end; a token stays if its window's centre is real."""
+        for layer in self.layers:
+            x = layer(keep(x, mask).transpose(1, 2)).transpose(1, 2)
+            x, mask = self.dropout(x.relu()), mask[:, :: self.stride]
+        return pooled(x, mask)

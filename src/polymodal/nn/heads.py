@@ -5,6 +5,9 @@ A head gives `forward(vector) -> output`, `loss(output, target)` that leaves out
 over token vectors joins this file with entity tagging, its first user.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -80,3 +83,115 @@ class Regress(Head):
     def predict(self, output: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The score itself."""
         return output
+
+
+@member
+class Ordinal(Head):
+    """Cumulative logits, P(y > j) = σ(w · x − c_j) with cuts c_1 < c_2 < … (McCullagh 1980).
+
+    Cuts are the first one plus softplus steps, so they stay ordered while they are learned.
+    """
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__()
+        self.dim, self.classes = dim, classes
+        self.linear = nn.Linear(dim, 1, bias=False)
+        self.first = nn.Parameter(torch.tensor(-(classes - 2) / 2))
+        self.steps = nn.Parameter(torch.full((classes - 2,), 0.5413))  # softplus gives 1
+
+    @property
+    def cuts(self) -> Float[Tensor, " k-1"]:
+        """The ordered thresholds between neighbouring levels."""
+        return torch.cat([self.first[None], self.first + F.softplus(self.steps).cumsum(0)])
+
+    def forward(self, vector: Float[Tensor, "b d"]) -> Float[Tensor, "b k-1"]:
+        """Logits of y > j for each cut j, falling from left to right."""
+        logits: Tensor = self.linear(vector) - self.cuts
+        return logits
+
+    def loss(self, output: Float[Tensor, "b k-1"], target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+        """Mean negative log-likelihood over samples whose target is not −1; 0 if there are none."""
+        known = target >= 0
+        log_p = self._log_probabilities(output).gather(1, target.long().clamp(min=0)[:, None])[:, 0]
+        return -torch.where(known, log_p, 0.0).sum() / known.sum().clamp(min=1)
+
+    def probabilities(self, output: Float[Tensor, "b k-1"], temperature: float = 1.0) -> Float[Tensor, "b k"]:
+        """Probabilities of the levels."""
+        return self._log_probabilities(output / temperature).exp()
+
+    def predict(self, output: Float[Tensor, "b k-1"]) -> Int[Tensor, " b"]:
+        """The likeliest level."""
+        return self._log_probabilities(output).argmax(1)
+
+    def _log_probabilities(self, output: Float[Tensor, "b k-1"]) -> Float[Tensor, "b k"]:
+        """log(σ(a) − σ(b)) = log σ(a) + log σ(−b) + log(1 − e^{b − a}) for neighbouring logits a > b."""
+        above, below = F.logsigmoid(output), F.logsigmoid(-output)
+        gap = (output[:, :-1] - output[:, 1:]).clamp(min=1e-7)
+        middle = above[:, :-1] + below[:, 1:] + torch.log(-torch.expm1(-gap))
+        return torch.cat([below[:, :1], middle, above[:, -1:]], 1)
+
+
+@member
+class Several(Head):
+    """Several tasks over one vector; outputs, targets and predictions are dictionaries by task.
+
+    The loss is Σ_i w_i L_i with fixed `weights` (1 by default), or with `weigh="uncertainty"`
+    Σ_i [exp(−s_i) L_i + s_i / 2], s_i learned (Kendall, Gal and Cipolla 2018, equation 10).
+
+    Raises:
+        ValueError: the heads read different widths, or `weigh` is unknown.
+    """
+
+    def __init__(
+        self, heads: Mapping[str, Head], weigh: str = "fixed", weights: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__()
+        if len({head.dim for head in heads.values()}) != 1:
+            raise ValueError(f"heads read different widths: { {n: h.dim for n, h in heads.items()} }")
+        if weigh not in ("fixed", "uncertainty"):
+            raise ValueError(f"weigh is fixed or uncertainty, not {weigh!r}")
+        self.dim = next(iter(heads.values())).dim
+        self.heads: Mapping[str, Any] = nn.ModuleDict(heads)  # type: ignore[assignment]
+        self.weights = dict.fromkeys(heads, 1.0) | dict(weights or {})
+        self.uncertain = weigh == "uncertainty"
+        self.log_variance = nn.Parameter(torch.zeros(len(heads)), requires_grad=self.uncertain)
+
+    def forward(self, vector: Float[Tensor, "b d"]) -> dict[str, Tensor]:
+        """Each task's output."""
+        return {name: head(vector) for name, head in self.heads.items()}
+
+    def loss(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """Weighted sum of the tasks' losses; a task with no target in the batch leaves the sum."""
+        total = self.log_variance.sum() * 0.0
+        n = self.counts(target)
+        for i, (name, head) in enumerate(self.heads.items()):
+            if n[name] == 0:
+                continue
+            loss = head.loss(output[name], target[name])
+            if self.uncertain:
+                s = self.log_variance[i]
+                total = total + torch.exp(-s) * loss + s / 2
+            else:
+                total = total + self.weights[name] * loss
+        return total
+
+    def counts(self, target: Mapping[str, Tensor]) -> dict[str, int]:
+        """How many samples have each task's target: the others leave its loss."""
+        return {name: _known(target[name]) if name in target else 0 for name in self.heads}
+
+    def probabilities(self, output: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
+        """Probabilities of the tasks over classes; score tasks have none."""
+        return {
+            name: head.probabilities(output[name], temperature)
+            for name, head in self.heads.items()
+            if not isinstance(head, Regress)
+        }
+
+    def predict(self, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each task's prediction."""
+        return {name: head.predict(output[name]) for name, head in self.heads.items()}
+
+
+def _known(target: Tensor) -> int:
+    known = ~target.isnan() if target.is_floating_point() else target >= 0
+    return int(known.sum())

@@ -1,5 +1,6 @@
 """Encoders, a fusion and a head joined into one network, saved and loaded in the Hugging Face layout."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,11 +10,13 @@ from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from jaxtyping import Bool, Shaped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from polymodal.nn.encoders import Chain, Encoded, Encoder, Scaler
 from polymodal.nn.fusion import Fused, Fusion
 from polymodal.nn.heads import Head
-from polymodal.nn.members import Spec, build
+from polymodal.nn.members import Spec, build, within
+from polymodal.nn.pretrained import Pretrained
 
 WEIGHTS = "model.safetensors"
 
@@ -141,10 +144,45 @@ class Joined(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
             "meta": self.meta,
         }
 
+    def cost(self, tokens: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+        """Parameters and multiply-adds of each encoder, the fusion, the head, and of all: rows of a table.
+
+        Counted by running one sample of zeros with `tokens` steps a part (1 where not said) under torch's
+        operation counter, which sees matrix products, convolutions, attention and recurrent steps.
+        """
+        inputs = {name: self.encoders[name].example((tokens or {}).get(name, 1)) for name in self.names}
+        device = next(self.parameters()).device
+        inputs = {name: x.to(device) for name, x in inputs.items()}
+        masks = {name: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for name, x in inputs.items()}
+        present = torch.ones(1, len(self.names), dtype=torch.bool, device=device)
+        encoded, rows = {}, []
+        for name in self.names:
+            encoded[name], macs = counted(self.encoders[name], inputs[name], masks[name])
+            rows.append(_row(f"encoder {name}", self.encoders[name], macs))
+        fused, macs = counted(self.fusion, encoded, present)
+        rows.append(_row("fusion", self.fusion, macs))
+        rows.append(_row("head", self.head, counted(self.head, fused.vector)[1]))
+        return [*rows, _row("all", self, sum(row["macs"] for row in rows))]
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        """Pretrained members go into folders of their own, so that the whole is self-contained."""
+        config = copy.deepcopy(self.config())
+        outside: list[str] = []
+        for part, spec in config["encoders"]:
+            homes = [
+                (path, m) for path, m in self.encoders[part].named_modules() if isinstance(m, Pretrained)
+            ]
+            for i, ((path, module), inner) in enumerate(zip(homes, _pretrained(spec), strict=True)):
+                inner["name"] = f"{part}-{i}"
+                module.save(save_directory / inner["name"])
+                outside.append(".".join(x for x in ("encoders", part, path, "model") if x) + ".")
+        state = {
+            name: tensor.contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.startswith(tuple(outside))
+        }
         save_file(state, str(save_directory / WEIGHTS), metadata={"format": "pt"})
-        self._hub_mixin_config = self.config()
+        self._hub_mixin_config = config
 
     @classmethod
     def _from_pretrained(
@@ -172,10 +210,17 @@ class Joined(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
                     token=token,
                 )
             )
+        own = load_file(str(folder / WEIGHTS), device=map_location)
+        for inner in _pretrained(model_kwargs["encoders"]):
+            inner["name"] = str(folder / inner["name"])
         encoders = {name: build(spec) for name, spec in model_kwargs["encoders"]}
         fusion, head = build(model_kwargs["fusion"]), build(model_kwargs["head"])
         model = cls(encoders, fusion, head, model_kwargs["meta"])
-        model.load_state_dict(load_file(str(folder / WEIGHTS), device=map_location), strict=strict)
+        whole = {name: module for name, module in model.named_modules() if isinstance(module, Pretrained)}
+        held = {
+            f"{name}.model.{key}": x for name, m in whole.items() for key, x in m.model.state_dict().items()
+        }
+        model.load_state_dict(own | held, strict=strict)
         return model.to(map_location).eval()
 
 
@@ -186,3 +231,21 @@ def _scaler(encoder: nn.Module) -> tuple[list[Encoder], Scaler] | None:
         if isinstance(link, Scaler):
             return chain[:i], link
     return None
+
+
+def counted(module: nn.Module, *inputs: Any) -> tuple[Any, int]:
+    """What the module answers in eval mode, and how many multiply-adds that took."""
+    mode = module.training
+    module.eval()
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as n:
+        out = module(*inputs)
+    module.train(mode)
+    return out, n.get_total_flops() // 2
+
+
+def _row(name: str, module: nn.Module, macs: int) -> dict[str, Any]:
+    return {"name": name, "parameters": sum(p.numel() for p in module.parameters()), "macs": macs}
+
+
+def _pretrained(spec: Any) -> list[Spec]:
+    return [inner for inner in within(spec) if inner["kind"] == "Pretrained"]

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -56,6 +56,18 @@ def build(spec: Mapping[str, Any]) -> Any:
         for value in arguments.pop(name, ())
     ]
     return cls(*positional, **arguments)
+
+
+def within(spec: Any) -> Iterator[Spec]:
+    """A spec and all specs inside it, in the order of arguments."""
+    if isinstance(spec, dict):
+        if "kind" in spec:
+            yield spec
+        for value in spec.values():
+            yield from within(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from within(value)
 
 
 def _to_json(value: Any) -> Any:
