@@ -158,6 +158,22 @@ def refusing(source: Source | str, what: str) -> Iterator[None]:
         raise MediaError("broken", name_of(source), f"not a readable {what}: {detail[0][:200]}") from error
 
 
+def cut(start: float, end: float | None, total: float, where: str, limits: Limits) -> tuple[float, float]:
+    """Where a cut begins and ends in a medium of `total` seconds (infinite: not known).
+
+    Raises:
+        MediaError: empty, where nothing lies between; too_large, where more than `limits.seconds` do.
+    """
+    if not (0 <= start < math.inf) or not (end is None or end > start):
+        raise MediaError("empty", where, f"nothing lies between {start:g} and {end} s")
+    stop = total if end is None else min(end, total)
+    if not stop > start:
+        raise MediaError("empty", where, f"a cut from {start:g} s of what is {total:g} s long")
+    if stop - start > limits.seconds and stop < math.inf:
+        raise MediaError("too_large", where, f"{stop - start:,.0f} s, the limit is {limits.seconds:,.0f} s")
+    return start, stop
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Text, inline or in a UTF-8 file.

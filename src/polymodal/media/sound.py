@@ -20,6 +20,7 @@ from polymodal.media.part import (
     MediaError,
     Source,
     bytes_of,
+    cut,
     digest_of,
     head_of,
     name_of,
@@ -36,6 +37,7 @@ Wave = Float32[np.ndarray, " t"]
 RATE = 768_000  # Hz; above it a header lies
 FULL_RATE = 48_000  # Hz; limits.seconds at this rate are the most samples kept
 BLOCK = 2**18  # samples of all channels decoded at a time
+BOXES = 200_000  # of an MP4; two for each fragment of a stream
 PACKETS = 5_000_000  # of one track: the index of a day at 50 frames a second; more is a header that lies
 CODECS = (
     "h264,hevc,mpeg4,msmpeg4,msmpeg4v2,mjpeg,vp8,vp9,av1,libdav1d,libvpx,libvpx-vp9,"
@@ -108,7 +110,7 @@ class Audio:
             blocks = sound.blocks(
                 max(BLOCK // sound.channels, 1), frames=last - first, dtype="float32", always_2d=True
             )
-            wave = np.concatenate([np.zeros(0, np.float32), *(block.mean(axis=1) for block in blocks)])
+            wave = np.concatenate([np.zeros(0, np.float32), *(_mean(block, 1) for block in blocks)])
             if len(wave) < last - first:
                 found = f"{len(wave):,} of {last - first:,} samples can be decoded"
                 raise MediaError("broken", name_of(self.source), found)
@@ -166,22 +168,6 @@ class Audio:
         return digest_of("audio", self.source, self.start, self.end, rate)
 
 
-def cut(start: float, end: float | None, total: float, where: str, limits: Limits) -> tuple[float, float]:
-    """Where a cut begins and ends in a medium of `total` seconds (infinite: not known).
-
-    Raises:
-        MediaError: empty, where nothing lies between; too_large, where more than `limits.seconds` do.
-    """
-    if not (0 <= start < math.inf) or not (end is None or end > start):
-        raise MediaError("empty", where, f"nothing lies between {start:g} and {end} s")
-    stop = total if end is None else min(end, total)
-    if not stop > start:
-        raise MediaError("empty", where, f"a cut from {start:g} s of what is {total:g} s long")
-    if stop - start > limits.seconds and not (stop == math.inf):
-        raise MediaError("too_large", where, f"{stop - start:,.0f} s, the limit is {limits.seconds:,.0f} s")
-    return start, stop
-
-
 def _check_rate(rate: int, where: str) -> int:
     if not 1 <= rate <= RATE:
         raise MediaError("broken", where, f"a rate of {rate} Hz, 1 to {RATE} are sounds")
@@ -212,7 +198,12 @@ def _mono(array: NDArray[Any]) -> Wave:
     if array.dtype.kind != "f":
         zero = np.iinfo(array.dtype).max // 2 + 1 if array.dtype.kind == "u" else 0
         wave = (wave - np.float32(zero)) / np.float32(np.iinfo(array.dtype).max - zero + 1)
-    return wave if wave.ndim == 1 else wave.mean(axis=1, dtype=np.float32)
+    return wave if wave.ndim == 1 else _mean(wave, 1)
+
+
+def _mean(block: Float32[np.ndarray, "n m"], axis: int) -> Wave:
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused once, at the end
+        return np.asarray(block.mean(axis=axis, dtype=np.float32))
 
 
 def _resampled(wave: Wave, own: int, wanted: int, where: str, limits: Limits) -> Wave:
@@ -284,20 +275,19 @@ def container(source: Path | bytes) -> Iterator["InputContainer"]:
 
 def _check_boxes(stream: BinaryIO, size: int, where: str) -> None:
     """Refuses an MP4 whose sample tables claim more than PACKETS: libav would take memory for each."""
-    at = 0
+    at = n = 0
     while at + 8 <= size:
         stream.seek(at)
         head = stream.read(16)
-        length = int.from_bytes(head[:4])
-        if length == 1:
-            length = int.from_bytes(head[8:16])
-        elif length == 0:
-            length = size - at
-        if length < 8:
+        step = int.from_bytes(head[:4])
+        step = {0: size - at, 1: int.from_bytes(head[8:16])}.get(step, step)
+        if step < 8:
             break
         if head[4:8] not in (b"mdat", b"free", b"skip"):
-            _check_tables(stream, at, min(length, size - at), where)
-        at += length
+            _check_tables(stream, at, min(step, size - at), where)
+        at, n = at + step, n + 1
+        if n > BOXES:
+            raise MediaError("too_large", where, f"more than {BOXES:,} boxes")
     stream.seek(0)
 
 
@@ -387,13 +377,13 @@ def _blocks(box: "InputContainer", track: Any, rate: int, where: str) -> Iterato
     """Decoded blocks with the second of the track at which each begins."""
     import av
 
-    shaper = av.AudioResampler(format="fltp", rate=rate)
+    shaper = av.AudioResampler(format="flt", rate=rate)  # interleaved: planes beyond the seventh crash PyAV
     base = float((track.start_time or 0) * track.time_base)
     at = 0.0
     for packet in packets(box, track, where):
         for frame in packet.decode():
             at = at if frame.time is None else frame.time - base
             for shaped in shaper.resample(frame):
-                block = shaped.to_ndarray().mean(axis=0, dtype=np.float32)
+                block = _mean(shaped.to_ndarray().reshape(-1, shaped.layout.nb_channels), 1)
                 yield at, block
                 at += len(block) / rate

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from polymodal.media import sound
-from polymodal.media.part import LIMITS, Kind, Limits, MediaError, bytes_of, digest_of, name_of, refusing
+from polymodal.media.part import LIMITS, Kind, Limits, MediaError, bytes_of, cut, digest_of, name_of, refusing
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -81,7 +81,7 @@ class Video:
 
     def _cut(self, box: "InputContainer", track: Any, limits: Limits | None = None) -> tuple[float, float]:
         where = name_of(self.source)
-        return sound.cut(self.start, self.end, sound.length(box, track, where), where, limits or self.limits)
+        return cut(self.start, self.end, sound.length(box, track, where), where, limits or self.limits)
 
     def size(self) -> tuple[int, int]:
         """Width and height of the first frame, upright. Raises MediaError."""
