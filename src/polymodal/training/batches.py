@@ -1,17 +1,21 @@
-"""From a ready table to tensors: padded, masked, in an order fixed by seed and epoch."""
+"""From a ready table to tensors, in an order fixed by seed and epoch; and what a net says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.training.ready import Column, Ready, Rows
+
+Output = Callable[[Any, "Batch"], Tensor]  # (module, batch) -> anything "b ...", or a scalar loss
 
 _BLOCK = 32  # batches gathered at once where no padding is needed
 
@@ -155,3 +159,65 @@ def _pad(column: Column, rows: NDArray[np.int64], here: NDArray[np.bool_]) -> tu
     )
     values[mask] = column.take(rows[here])
     return torch.from_numpy(values), torch.from_numpy(mask)
+
+
+@torch.no_grad()
+def predict(
+    module: nn.Module, table: Ready, rows: Rows, *, output: Output | None = None, size: int = 256
+) -> NDArray[np.float32]:
+    """What the module says of the rows, in their order.
+
+    Args:
+        module: on any device; run in eval mode and left in the mode it was in.
+        table: as in `batches`.
+        rows: which.
+        output: of (module, batch) "b ..."; None calls the module with inputs, masks and present.
+        size: rows a batch.
+
+    Returns:
+        Array "n ...".
+
+    Raises:
+        ValueError: no rows.
+    """
+    rows = np.asarray(rows, np.int64)
+    if not len(rows):
+        raise ValueError("no rows to predict")
+    said, seen = [], []
+    with _judging(module) as device:
+        for batch in batches(table, rows, size=size, seed=0, shuffle=False):
+            here = batch.to(device)
+            out = module(here.inputs, here.masks, here.present) if output is None else output(module, here)
+            said.append(out.float().cpu().numpy())
+            seen.append(batch.rows.numpy())
+    place = np.argsort(np.concatenate(seen), kind="stable")
+    back = np.argsort(np.argsort(rows, kind="stable"), kind="stable")
+    in_order: NDArray[np.float32] = np.concatenate(said)[place[back]]
+    return in_order
+
+
+@torch.no_grad()
+def mean_loss(module: nn.Module, table: Ready, rows: Rows, loss: Output, *, size: int = 256) -> float:
+    """The loss over the rows, each batch weighted by its size: the usual `evaluate`.
+
+    Raises:
+        ValueError: no rows.
+    """
+    total = 0.0
+    with _judging(module) as device:
+        for batch in batches(table, rows, size=size, seed=0, shuffle=False):
+            total += float(loss(module, batch.to(device))) * len(batch)
+    if not len(rows):
+        raise ValueError("no rows to take a loss over")
+    return total / len(rows)
+
+
+@contextmanager
+def _judging(module: nn.Module) -> Iterator[torch.device]:
+    """Eval mode for a while; gives the module's device."""
+    mode = module.training
+    module.eval()
+    try:
+        yield next((p.device for p in module.parameters()), torch.device("cpu"))
+    finally:
+        module.train(mode)
