@@ -20,17 +20,19 @@ from polymodal.metrics.calibration import (
     brier, coverage_threshold, ece, fit_temperature, nll, reliability, selective, tempered,
 )
 from polymodal.metrics.correction import Isotonic, isotonic, rectified, rogan_gladen
-from polymodal.metrics.agreement import alpha, effective_judges, error_correlation, estimate_alpha, fleiss, kappa
+from polymodal.metrics.agreement import (
+    alpha, effective_judges, error_correlation, estimate_alpha, fleiss, kappa,
+)
 from polymodal.metrics.robustness import area, areas, effective
 
-__all__ = [
-    "ACC5", "ACC7", "ACCURACY", "AUROC", "BALANCED_ACCURACY", "BRIER", "ECE", "HAS0", "MACRO_F1", "MAE", "NLL",
-    "NON0", "PEARSON", "WEIGHTED_F1", "Bin", "Check", "Checked", "Claim", "ClassScore", "Confusion", "Estimate",
-    "Isotonic", "Metric", "Selective", "Verdict", "above", "acc5", "acc7", "accuracy", "alpha", "area", "areas",
-    "auroc", "balanced_accuracy", "below", "benjamini_hochberg", "bounds", "brier", "confusion",
-    "coverage_threshold", "difference", "ece", "effective", "effective_judges", "error_correlation", "estimate",
-    "estimate_alpha", "every", "exact", "fit_temperature", "fleiss", "has0", "has0_classification",
-    "has0_regression", "holm", "inside", "isotonic", "kappa", "macro_f1", "mae", "mcnemar", "mean", "nll", "non0",
-    "over_seeds", "pearson", "per_class", "permutation", "proportion", "rectified", "reliability", "rogan_gladen",
-    "selective", "tempered", "weighted_f1", "wilcoxon",
+__all__ = [  # noqa: RUF022
+    "ACC5", "ACC7", "ACCURACY", "AUROC", "BALANCED_ACCURACY", "BRIER", "Bin", "Check", "Checked", "Claim",
+    "ClassScore", "Confusion", "ECE", "Estimate", "HAS0", "Isotonic", "MACRO_F1", "MAE", "Metric", "NLL",
+    "NON0", "PEARSON", "Selective", "Verdict", "WEIGHTED_F1", "above", "acc5", "acc7", "accuracy", "alpha",
+    "area", "areas", "auroc", "balanced_accuracy", "below", "benjamini_hochberg", "bounds", "brier",
+    "confusion", "coverage_threshold", "difference", "ece", "effective", "effective_judges",
+    "error_correlation", "estimate", "estimate_alpha", "every", "exact", "fit_temperature", "fleiss", "has0",
+    "has0_classification", "has0_regression", "holm", "inside", "isotonic", "kappa", "macro_f1", "mae",
+    "mcnemar", "mean", "nll", "non0", "over_seeds", "pearson", "per_class", "permutation", "proportion",
+    "rectified", "reliability", "rogan_gladen", "selective", "tempered", "weighted_f1", "wilcoxon",
 ]

@@ -217,7 +217,7 @@ def _ranked(truth: Array, given: Array) -> tuple[Float[np.ndarray, " n"], Float[
 
 def _parts(
     confidence: Float[np.ndarray, " n"], correct: Float[np.ndarray, " n"], bins: int
-) -> list[tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]]:
+) -> list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]]:
     if bins < 1:
         raise ValueError(f"at least one bin is needed, got {bins}")
     bins = min(bins, len(confidence))

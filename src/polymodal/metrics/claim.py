@@ -51,7 +51,7 @@ class _Asked(dict[str, Estimate]):
         raise _MissingError(name)
 
 
-def _shown(x: float) -> str:
+def _shown(x: float | int) -> str:
     return f"{x:.3f}" if abs(x) < 10 else f"{x:.4g}"
 
 

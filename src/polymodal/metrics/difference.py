@@ -211,7 +211,7 @@ def _swapped(centre: float, a: list[Any], b: list[Any], n_groups: int, *, draws:
     return two_sided(centre, np.concatenate(found), n_groups)
 
 
-def _spread(signs: list[float], scores: list[Float[np.ndarray, " s"]]) -> float | None:
+def _spread(signs: list[float], scores: list[Float[np.ndarray, " _"]]) -> float | None:
     """Standard deviation between seeds, of the paired difference where both sides have the same seeds."""
     if len({len(x) for x in scores}) > 1 or len(scores[0]) < 2:
         return None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,9 +31,9 @@ class Estimate:
         reason: why a number is missing or was changed (clipped, one group, constant side).
     """
 
-    mean: float
-    low: float
-    high: float
+    mean: float | int
+    low: float | int
+    high: float | int
     n: int
     n_valid: int
     n_groups: int | None = None
@@ -52,7 +52,7 @@ class Estimate:
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+    def from_json(cls, fields: Mapping[str, Any]) -> "Estimate":
         """Read back what `to_json` wrote; a null mean, low or high is NaN."""
         numbers = {name: float("nan") if fields[name] is None else float(fields[name]) for name in _NUMBERS}
         return cls(**{**fields, **numbers})

@@ -1,4 +1,5 @@
 """Scores of predicted classes: accuracy, balanced accuracy, F1, confusion, AUROC."""
+
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -79,7 +78,7 @@ class Summed:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.of_sums(w @ self.sums)
 
-    def mixed(self, other: Self, swap: Float[np.ndarray, "b g"]) -> Float[np.ndarray, " b"]:
+    def mixed(self, other: "Summed", swap: Float[np.ndarray, "b g"]) -> Float[np.ndarray, " b"]:
         """Scores with the groups where swap is 1 taken from another run."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.of_sums(self.sums.sum(axis=0) + swap @ (other.sums - self.sums))
@@ -100,7 +99,7 @@ class Looped:
         picked = (np.repeat(rows, one[self.group].astype(np.int64)) for one in w)
         return np.array([self.score(self.target[some], self.run[some]) for some in picked])
 
-    def mixed(self, other: Self, swap: Float[np.ndarray, "b g"]) -> Float[np.ndarray, " b"]:
+    def mixed(self, other: "Looped", swap: Float[np.ndarray, "b g"]) -> Float[np.ndarray, " b"]:
         """Scores with the groups where swap is 1 taken from another run."""
         runs = np.stack([self.run, other.run])
         rows = np.arange(len(self.group))
