@@ -1,17 +1,23 @@
 """Run records: everything a run writes, resumes from, is compared by and shows."""
 
+from polymodal.runs.compare import Compared, Comparison, compare
 from polymodal.runs.executor import EXECUTORS, JobError
 from polymodal.runs.record import Run, passing
+from polymodal.runs.report import report
 from polymodal.runs.result import Result, RunError, model_of, newest, read_result
 
 __all__ = [
     "EXECUTORS",
+    "Compared",
+    "Comparison",
     "JobError",
     "Result",
     "Run",
     "RunError",
+    "compare",
     "model_of",
     "newest",
     "passing",
     "read_result",
+    "report",
 ]

@@ -1,8 +1,10 @@
 """Parts as files a browser can show: the original bytes where it can, else a plain re-encoding."""
 
+import math
+from collections.abc import Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,3 +59,45 @@ def _wav(wave: np.ndarray, rate: int) -> bytes:
     buffer = BytesIO()
     soundfile.write(buffer, wave, rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def read_back(folder: Path, example: dict[str, Any]) -> dict[str, Any]:
+    """Make an example of the `examples` section ready to show.
+
+    Args:
+        folder: the run's folder, which the paths of media are relative to.
+        example: id, target, prediction and parts by name, each {kind, path or text}.
+
+    Returns:
+        The example; texts and series are read, and a part whose file is missing says so as its `lost`.
+    """
+    parts = {}
+    for name, part in example.get("parts", {}).items():
+        path = folder / part.get("path", "")
+        inside = path.resolve().is_relative_to(folder.resolve())
+        if "path" not in part:
+            parts[name] = dict(part)
+        elif not inside or not path.is_file():
+            parts[name] = {"kind": part["kind"], "lost": f"{part['path']} is missing"}
+        elif part["kind"] == "text":
+            parts[name] = {"kind": "text", "text": path.read_text(encoding="utf-8", errors="replace")}
+        elif part["kind"] in ("series", "pose"):
+            values = np.loadtxt(path, delimiter=",", ndmin=2)
+            parts[name] = {"kind": part["kind"], "lines": spark(values.tolist()), "shape": values.shape}
+        else:
+            parts[name] = dict(part)
+    return {**example, "parts": parts}
+
+
+def spark(values: Sequence[Sequence[float]], *, points: int = 120) -> list[str]:
+    """Polylines of a series in a box of 100 by 28, one a column (the first three), as SVG point lists."""
+    step = max(1, math.ceil(len(values) / points))
+    lines = []
+    for column in list(zip(*values[::step], strict=True))[:3]:
+        known = [(i, v) for i, v in enumerate(column) if math.isfinite(v)]
+        if len(known) < 2:
+            continue
+        low, high = min(v for _, v in known), max(v for _, v in known)
+        reach, last = (high - low) or 1.0, max(1, len(column) - 1)
+        lines.append(" ".join(f"{100 * i / last:.1f},{26 - 24 * (v - low) / reach:.1f}" for i, v in known))
+    return lines

@@ -76,7 +76,6 @@ class Run:
         watch: Watch | None = None,
         *,
         title: str = "",
-        command: str = "",
     ) -> Self:
         """Make the next free folder `<root>/<system>-<n>` and open it.
 
@@ -86,14 +85,13 @@ class Run:
             root: where run folders live; made if missing.
             watch: called with every event, for live progress.
             title: the system's name for people; default: the name in words.
-            command: the line that repeats this run, shown in the report.
 
         Raises:
             TypeError: a field of `config` has no JSON form.
         """
         settings = _settings(config)
         folder = _next_folder(Path(root), system)
-        head = {"system": system, "title": title or system.replace("_", " "), "command": command}
+        head = {"system": system, "title": title or system.replace("_", " ")}
         write_json(folder / "config.json", {**head, "config": settings, "versions": versions()})
         run = cls(folder, watch)
         run.event("started", system=system)

@@ -1,0 +1,310 @@
+"""A run as one static folder to look at and show: no server, no network, no script."""
+
+import json
+import math
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polymodal.metrics import Estimate
+from polymodal.runs import charts
+from polymodal.runs.atomic import write_folder
+from polymodal.runs.exhibit import read_back
+from polymodal.runs.result import Result, RunError, read_result
+
+SEVERITIES = ("error", "warning", "note")
+LARGE = 2.0
+"""Figures beyond this (counts, seconds) are told in the table; beside shares they would flatten the plot."""
+
+Page = dict[str, Any]
+
+
+def report(folder: Path) -> Path:
+    """Write `<folder>/report/index.html` with the media it shows, and return its path.
+
+    The sections a run may have, each left out where there is no data (rows are JSON objects, estimates are
+    `Estimate.to_json()`):
+
+    * `about`: text, warning
+    * `legend`: by estimate name: role (`result`, `baseline`, `control`), label, expected, of
+    * `controls`: name, estimate, difference
+    * `learning`: arm, seed, step, loss, val, world
+    * `confusion`: classes, matrix
+    * `calibration`: bins (confidence, accuracy, n), before (the same)
+    * `groups`: group, estimate
+    * `missing`: arm, p, estimate, expected
+    * `findings`: kind, severity, where, n, evidence
+    * `invalid`: reason, n, first
+    * `examples`: id, group, parts by name ({kind, path or text}), target, prediction, probability, present
+    * `cost`: name, parameters, macs, samples, steps, bytes, ...
+    * `notes`: sentences
+
+    Args:
+        folder: a finished run.
+
+    Raises:
+        RunError: the run is not finished, or a section lacks a field.
+    """
+    folder = Path(folder)
+    result = read_result(folder)
+    page = _page(folder, result)
+    html = _environment().get_template("report.html").render(page)
+
+    def fill(place: Path) -> None:
+        (place / "index.html").write_text(html, encoding="utf-8")
+        for example in page.get("examples", ()):
+            for part in example["parts"].values():
+                if "path" in part:
+                    target = place / part["path"]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / part["path"], target)
+
+    write_folder(folder / "report", fill)
+    return folder / "report" / "index.html"
+
+
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(short=charts.short, count=_count, p=_p, cell=_cell)
+    return environment
+
+
+def _page(folder: Path, result: Result) -> Page:
+    """Everything the template shows; a section of the run that has no data has no key here."""
+    page: Page = {"result": result, "folder": folder.name, "about": {}, **_head(folder, result)}
+    makers: dict[str, Callable[[Any], Page]] = {
+        "about": lambda data: {"about": data},
+        "controls": _controls,
+        "learning": _learning,
+        "confusion": _confusion,
+        "calibration": _calibration,
+        "groups": _groups,
+        "missing": _missing,
+        "findings": lambda data: {"findings": sorted(data, key=lambda f: SEVERITIES.index(f["severity"]))},
+        "invalid": lambda data: {"invalid": data, "invalid_n": sum(row["n"] for row in data)},
+        "examples": lambda data: {"examples": [read_back(folder, example) for example in data]},
+        "cost": lambda data: {"cost": data, "cost_columns": _columns(data)},
+        "notes": lambda data: {"notes": data},
+    }
+    for name, make in makers.items():
+        data = result.sections.get(name)
+        if not data:
+            continue
+        try:
+            page.update(make(data))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"section {name!r} of {folder} cannot be shown: {type(error).__name__} {error}"
+            ) from error
+    return page
+
+
+def _head(folder: Path, result: Result) -> Page:
+    """What every run has: estimates, claims, clock, and how to repeat it."""
+    legend = result.sections.get("legend", {})
+    groups: dict[str, list[Page]] = {}
+    for name, estimate in result.estimates.items():
+        group, _, rest = name.rpartition("/") if name.count("/") < 2 else name.partition("/")
+        about = legend.get(name, {})
+        row = {"name": name, "label": about.get("label") or rest or name, "estimate": estimate}
+        role = about.get("role") if about.get("role") in charts.ROLES else "result"
+        groups.setdefault(group, []).append({**row, "role": role, "expected": about.get("expected")})
+    timing = folder / "timing.json"
+    return {
+        "panels": [_panel(group, rows) for group, rows in groups.items()],
+        "tiles": _tiles(groups),
+        "methods": sorted({e.method for e in result.estimates.values() if e.method not in ("", "exact")}),
+        "verdicts": Counter(claim["verdict"] for claim in result.claims),
+        "timing": json.loads(timing.read_text(encoding="utf-8")) if timing.exists() else None,
+        "command": _command(result),
+        "resume": f"polymodal run {result.system} --resume {folder.parent.name or '.'}/{folder.name}",
+    }
+
+
+def _command(result: Result) -> str:
+    """The line that repeats the run, with every field said, so that later defaults do not change it."""
+    words = ["polymodal", "run", result.system]
+    for key, value in result.config.items():
+        if value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += ["-o", f"{key}={text}"]
+    return shlex.join(words)
+
+
+def _panel(group: str, rows: list[Page]) -> Page:
+    """One group of estimates: differences and shares in figures of their own, all in one table."""
+    differences = [row for row in rows if _is_difference(row["estimate"])]
+    levels = [row for row in rows if row not in differences and abs(row["estimate"].mean) <= LARGE]
+    figures = [_forest(part, group, zero) for part, zero in ((levels, False), (differences, True))]
+    return {
+        "group": group,
+        "rows": rows,
+        "figures": [figure for figure in figures if figure is not None],
+        "has": {
+            "groups": any(row["estimate"].n_groups is not None for row in rows),
+            "expected": any(row["expected"] is not None for row in rows),
+            "p": any(row["estimate"].p is not None for row in rows),
+        },
+    }
+
+
+def _is_difference(estimate: Estimate) -> bool:
+    return estimate.p is not None or estimate.method.startswith("paired")
+
+
+def _forest(rows: list[Page], group: str, zero: bool) -> charts.Figure | None:
+    shown = [row for row in rows if all(map(math.isfinite, _ends(row["estimate"])))]
+    if not shown:
+        return None
+    names = Counter(row["label"] for row in shown)
+    points = [
+        {
+            "label": row["label"] if names[row["label"]] == 1 else row["name"],
+            **dict(zip(("low", "mean", "high"), _ends(row["estimate"]), strict=True)),
+            "role": row["role"],
+            "expected": row["expected"],
+        }
+        for row in shown
+    ]
+    what = "Differences with intervals" if zero else "Estimates with intervals"
+    spoken = "; ".join(f"{row['label']} {charts.said(row['estimate'])}" for row in shown)
+    return charts.forest(points, f"{what}{', ' + group if group else ''}: {spoken}", zero=zero)
+
+
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.low, estimate.mean, estimate.high
+
+
+def _tiles(groups: Mapping[str, list[Page]]) -> list[Page]:
+    """The first result of each group (four at most) with the group's best baseline beside it."""
+    tiles = []
+    for group, rows in groups.items():
+        results = [row for row in rows if row["role"] == "result" and not _is_difference(row["estimate"])]
+        if not results or not all(map(math.isfinite, _ends(results[0]["estimate"]))):
+            continue
+        first = results[0]
+        rivals = [row for row in rows if row["role"] == "baseline" and math.isfinite(row["estimate"].mean)]
+        sign = -1 if first["estimate"].better == "lower" else 1
+        best = max(rivals, key=lambda row: sign * row["estimate"].mean, default=None)
+        tiles.append({**first, "group": group, "baseline": best, "span": _on_unit(first["estimate"])})
+    return tiles[:4]
+
+
+def _on_unit(estimate: Estimate) -> Mapping[str, float] | None:
+    return charts.span(estimate, 0, 1) if estimate.low >= 0 and estimate.high <= 1 else None
+
+
+def _controls(data: list[Page]) -> Page:
+    rows = []
+    for row in data:
+        both = {
+            key: Estimate.from_json(row[key]) if row.get(key) else None for key in ("estimate", "difference")
+        }
+        rows.append({"name": row["name"], **both})
+    return {"controls": _spanned(rows, "difference")}
+
+
+def _groups(data: list[Page]) -> Page:
+    rows = [{"name": row["group"], "estimate": Estimate.from_json(row["estimate"])} for row in data]
+    return {"groups": _spanned(rows, "estimate")}
+
+
+def _spanned(rows: list[Page], key: str) -> list[Page]:
+    """Give each row its interval's place on the scale that all rows share."""
+    ends = [end for row in rows if row[key] for end in _ends(row[key]) if math.isfinite(end)]
+    if key == "difference":
+        ends.append(0.0)
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
+    return [{**row, "span": charts.span(row[key], low, high) if row[key] else None} for row in rows]
+
+
+def _learning(data: list[Page]) -> Page:
+    figures = []
+    for world in dict.fromkeys(row.get("world", "") for row in data):
+        for column, words in (("loss", "training loss"), ("val", "validation score")):
+            here = [row for row in data if row.get("world", "") == world and row.get(column) is not None]
+            if here:
+                arms = ", ".join(dict.fromkeys(str(row["arm"]) for row in here))
+                spoken = f"{words} by step for {arms}{' in ' + world if world else ''}"
+                title = f"{world}: {words}" if world else words
+                figures.append((title, charts.learning(_thinned(here), column, spoken)))
+    return {"learning": figures} if figures else {}
+
+
+def _thinned(rows: list[Page], points: int = 150) -> list[Page]:
+    """Keep at most `points` steps: more cannot be seen, and would weigh on the page."""
+    steps = sorted({row["step"] for row in rows})
+    kept = set(steps[:: math.ceil(len(steps) / points)]) | {steps[-1]}
+    return [row for row in rows if row["step"] in kept]
+
+
+def _confusion(data: Page) -> Page:
+    classes, matrix = [str(name) for name in data["classes"]], data["matrix"]
+    right = sum(matrix[i][i] for i in range(len(classes)))
+    worst = max(
+        ((n, classes[i], classes[j]) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j),
+        default=None,
+    )
+    words = f"Confusion matrix of {len(classes)} classes: {right:,} of {sum(map(sum, matrix)):,} right"
+    if worst and worst[0]:
+        words += f"; most often mistaken: {worst[1]} for {worst[2]} ({worst[0]} times)"
+    return {"confusion": charts.confusion(classes, matrix, words), "confusion_words": words}
+
+
+def _calibration(data: Page) -> Page:
+    bins = data["bins"]
+    n = sum(row["n"] for row in bins) or 1
+    gap = sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in bins if row["n"]) / n
+    words = (
+        f"Reliability curve of {len(bins)} bins; mean gap between confidence and accuracy {charts.short(gap)}"
+    )
+    return {
+        "calibration": charts.calibration(bins, data.get("before") or [], words),
+        "calibration_words": words,
+    }
+
+
+def _missing(data: list[Page]) -> Page:
+    rows = []
+    for row in data:
+        low, mean, high = _ends(Estimate.from_json(row["estimate"]))
+        if math.isfinite(mean):
+            ends = {"low": low if math.isfinite(low) else mean, "high": high if math.isfinite(high) else mean}
+            rows.append(
+                {"arm": row["arm"], "p": row["p"], "mean": mean, **ends, "expected": row.get("expected")}
+            )
+    words = "; ".join(f"{row['arm']} at p {row['p']}: {charts.short(row['mean'])}" for row in rows)
+    return (
+        {"missing": charts.missing(rows, f"Score by probability of a missing part. {words}")} if rows else {}
+    )
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _count(n: float) -> str:
+    return f"{n:,}"
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _count(value)
+    return charts.short(value) if isinstance(value, float) else str(value)
