@@ -1,6 +1,7 @@
 """Pictures: PNG, JPEG, WebP and GIF, measured by their headers before a pixel is decoded."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ class Image:
             if picture.mode.startswith("I"):  # 16 bits of grey: the upper eight are the picture
                 deep = np.asarray(picture)
                 picture = PIL.Image.fromarray((np.clip(deep, 0, 65535) >> 8).astype(np.uint8))
-            upright = picture.convert("RGB")
+            upright = picture if picture.mode == "RGB" else picture.convert("RGB")
             return np.array(upright if turn is None else upright.transpose(turn), dtype=np.uint8)
 
     def size(self) -> tuple[int, int]:
@@ -146,7 +147,8 @@ def _open(source: Source, limits: Limits) -> Iterator[PIL.Image.Image]:
         try:
             picture = PIL.Image.open(io.BytesIO(data), formats=[form])
         except PIL.Image.DecompressionBombError as error:
-            raise MediaError("too_large", where, f"{error} (the limit here is {limits.pixels:,})") from error
+            n = int(re.findall(r"\d+", str(error))[0])
+            raise MediaError("too_large", where, f"{n:,} pixels, the limit is {limits.pixels:,}") from error
         with picture:
             _check_size(*picture.size, where, limits)
             frames = _gif_frames(data, limits.frames) if form == "GIF" else getattr(picture, "n_frames", 1)

@@ -42,7 +42,7 @@ class Limits:
 
     Args:
         bytes: encoded size of what is read whole (text, pictures, series); sound and video are streamed.
-        pixels: width times height of a picture or of a video frame.
+        pixels: width times height of a picture or of a video frame; Pillow ends at 178,956,970 in any case.
         seconds: length of sound or video asked for; samples are held to as many seconds at 48 kHz.
         frames: frames of one video or animation.
         cells: rows times columns of a series.

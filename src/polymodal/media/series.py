@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,8 @@ from polymodal.media.part import (
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
+NUMBERS = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE")
+MISSING = ("", "na", "n/a", "null", "none")
 WIDTH = 100_000  # columns; every one costs a parser far more than a number does
 
 
@@ -146,7 +149,7 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
 
 
 def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Float64[np.ndarray, "t d"]:
-    """Comma-separated numbers, with or without one header row; an empty cell is NaN."""
+    """Comma-separated numbers; a first row that is not all numbers is a header; an empty cell is NaN."""
     where = name_of(source)
     with io.BytesIO(bytes_of(source, limits)) as stream:
         rows = csv.reader(_lines(stream, where), strict=True)
@@ -160,7 +163,7 @@ def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Floa
             )
         keep = [names.index(name) for name in columns] or list(range(len(first)))
         cells = array("d")
-        body: Iterable[list[str]] = rows if header else _chained(first, rows)
+        body: Iterable[list[str]] = rows if header else itertools.chain([first], rows)
         for row in body:
             if not row:
                 continue
@@ -169,17 +172,12 @@ def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Floa
                     "broken", where, f"line {rows.line_num} has {len(row)} cells, not {len(first)}"
                 )
             _check_cells(len(cells) + len(keep), where, limits)
-            cells.extend(_number(row[position]) for position in keep)
+            cells.extend(map(_number, [row[position] for position in keep] if columns else row))
     return np.frombuffer(cells, dtype=np.float64).reshape(-1, max(len(keep), 1)).copy()
 
 
-def _chained(first: list[str], rows: Iterable[list[str]]) -> Iterator[list[str]]:
-    yield first
-    yield from rows
-
-
 def _number(cell: str) -> float:
-    return float(cell) if cell.strip() else math.nan
+    return math.nan if cell.strip().lower() in MISSING else float(cell)
 
 
 def _numeric(row: list[str]) -> bool:
@@ -222,6 +220,3 @@ def _parquet_columns(table: "ParquetFile", columns: tuple[str, ...], where: str,
             raise MediaError("unsupported", where, f"column {name!r} holds no plain numbers")
     _check_cells(max(table.metadata.num_rows, 0) * len(names), where, limits)
     return names
-
-
-NUMBERS = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE")

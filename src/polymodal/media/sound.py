@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 Wave = Float32[np.ndarray, " t"]
 RATE = 768_000  # Hz; above it a header lies
 FULL_RATE = 48_000  # Hz; limits.seconds at this rate are the most samples kept
+ENDLESS = 2**60  # frames; libsndfile's word for a FLAC that was streamed and never learnt its length
+STREAMED = 0x7FFF0000  # bytes; a WAV written into a pipe claims about 2 or 4 GiB
 BLOCK = 2**18  # samples of all channels decoded at a time
 BOXES = 200_000  # of an MP4; two for each fragment of a stream
 PACKETS = 5_000_000  # of one track: the index of a day at 50 frames a second; more is a header that lies
@@ -106,7 +108,8 @@ class Audio:
             return _from_container(self, self.source)
         with _soundfile(self.source) as sound:
             first, last = _samples(self, sound.samplerate, sound.frames)
-            sound.seek(first)
+            if first:
+                sound.seek(first)
             blocks = sound.blocks(
                 max(BLOCK // sound.channels, 1), frames=last - first, dtype="float32", always_2d=True
             )
@@ -239,6 +242,12 @@ def _soundfile(source: Path | bytes) -> Iterator["SoundFile"]:
 
     with opened(source) as stream, soundfile.SoundFile(stream) as sound:
         _check_rate(sound.samplerate, name_of(source))
+        if sound.frames >= ENDLESS:
+            raise MediaError("unsupported", name_of(source), "the header does not say how long it is")
+        short = re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
+        if short and int(short[2]) < int(short[1]) < STREAMED:  # libsndfile would read what is there
+            found = f"the header says {int(short[1]):,} bytes of samples, {int(short[2]):,} follow"
+            raise MediaError("broken", name_of(source), found)
         yield sound
 
 
