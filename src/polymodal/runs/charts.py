@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from polymodal.metrics import Estimate, proportion
 
 Row = dict[str, Any]
-WIDE, NARROW = 620, 300
+WIDE, NARROW = 676, 330
 """Inner widths in CSS pixels: text keeps its size on a phone because the figure is drawn twice."""
 
 INK, MUTED, LINE, PAPER, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "paper", "accent"))
@@ -33,15 +33,24 @@ class Figure:
     """Label, colour and mark (circle, square, diamond, line, tick) of what the figure shows."""
 
 
-def _figure(draw: Callable[[int], Any], alt: str, keys: Sequence[tuple[str, str, str]] = ()) -> Figure:
+def _figure(
+    draw: Callable[[int, Any], Any],
+    rows: Sequence[Row],
+    alt_text: str,
+    keys: Sequence[tuple[str, str, str]] = (),
+) -> Figure:
+    """Draw twice; `draw` gets a width and the rows by name, as Altair would copy them for every mark."""
+    import altair as alt
     from altair.utils.schemapi import debug_mode
 
     with debug_mode(False):  # checking our own drawings against the schema takes two thirds of the time
-        return Figure(_svg(draw(WIDE), alt), _svg(draw(NARROW), alt), tuple(keys))
+        base = alt.Chart(alt.NamedData("rows"))
+        wide, narrow = (_svg(draw(width, base), rows, alt_text) for width in (WIDE, NARROW))
+    return Figure(wide, narrow, tuple(keys))
 
 
-def _svg(chart: Any, alt: str) -> Markup:
-    """Render without a browser; scale into its box, and read as one picture with `alt` as its text."""
+def _svg(chart: Any, rows: Sequence[Row], alt_text: str) -> Markup:
+    """Render without a browser; scale into its box, and read as one picture with `alt_text` as its text."""
     import altair
     import vl_convert
 
@@ -56,18 +65,14 @@ def _svg(chart: Any, alt: str) -> Markup:
         .configure_title(color=INK, fontSize=13, fontWeight="normal", anchor="start")
     )  # fmt: skip
     version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    text = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=version)
+    text = vl_convert.vegalite_to_svg(
+        {**chart.to_dict(validate=False), "datasets": {"rows": list(rows)}}, vl_version=version
+    )
     text = re.sub(r"<[^>]+>", lambda tag: NOISE.sub("", tag[0]), text)
     width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', text)[:2])
-    label = f'role="img" aria-label="{escape(alt)}"'
+    label = f'role="img" aria-label="{escape(alt_text)}"'
     head = f'<svg {label} viewBox="0 0 {width} {height}" style="max-width:{width}px">'
     return Markup(head + text[text.index(">") + 1 :])  # noqa: S704  the renderer escapes what is data
-
-
-def _data(rows: Sequence[Row]) -> Any:
-    import altair as alt
-
-    return alt.Data(values=list(rows))  # type: ignore[no-untyped-call]
 
 
 def said(estimate: Estimate) -> str:
@@ -98,7 +103,7 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
     order = [row["label"] for row in rows]
     roles = list(ROLES)
 
-    def draw(width: int) -> Any:
+    def draw(width: int, base: Any) -> Any:
         beside = width == WIDE  # on a phone the labels stand above their lines, which need the width
         column = 190 if beside else 0
         labels = alt.Axis(
@@ -106,7 +111,7 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
         )
         y = alt.Y("label:N", sort=order, title=None, axis=labels if beside else None)
         x = alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=5))
-        base = alt.Chart(_data(rows)).encode(y=y)
+        base = base.encode(y=y)
         colour = alt.Color("role:N", legend=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())))
         shape = alt.Shape("role:N", legend=None, scale=alt.Scale(domain=roles, range=list(SHAPES.values())))
         lines = base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(
@@ -120,9 +125,7 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
         above = base.mark_text(align="left", dy=-15, fontSize=12, color=INK, limit=width)
         layers = [lines, ticks, points, *([] if beside else [above.encode(text="label:N", x=alt.value(0))])]
         if zero:
-            layers.insert(
-                0, alt.Chart(_data([{"x": 0}])).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="x:Q")
-            )
+            layers.insert(0, alt.Chart().mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(0)))
         return alt.layer(*layers).properties(width=width - column, height=alt.Step(27 if beside else 44))
 
     present = {row["role"] for row in rows}
@@ -130,7 +133,7 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
     if any(row.get("expected") is not None for row in rows):
         keys.append(("expected", INK, "tick"))
     keys = keys if len(keys) > 1 else []
-    return _figure(draw, alt_text, keys)
+    return _figure(draw, rows, alt_text, keys)
 
 
 def _hues(arms: Sequence[str]) -> Any:
@@ -158,15 +161,15 @@ def learning(rows: Sequence[Row], column: str, alt_text: str) -> Figure:
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     seeds = len({row["seed"] for row in rows})
 
-    def draw(width: int) -> Any:
+    def draw(width: int, base: Any) -> Any:
         x = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=width // 80, format="~s"))
         y = alt.Y(f"{column}:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-        base = alt.Chart(_data(rows)).encode(x=x, color=_hues(arms))
+        base = base.encode(x=x, color=_hues(arms))
         mean = base.mark_line(strokeWidth=2).encode(y=y.aggregate("mean"))
         thin = base.mark_line(strokeWidth=1, opacity=0.28).encode(y=y, detail="seed:N")
         return (thin + mean if seeds > 1 else mean).properties(width=width - 40, height=200)
 
-    return _figure(draw, alt_text, _keys(arms))
+    return _figure(draw, rows, alt_text, _keys(arms))
 
 
 def confusion(classes: Sequence[str], matrix: Sequence[Sequence[float]], alt_text: str) -> Figure:
@@ -182,13 +185,13 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[float]], alt_tex
                 {"target": target, "prediction": prediction, "n": n, "share": share, "ink": share > 0.55}
             )
 
-    def draw(width: int) -> Any:
+    def draw(width: int, base: Any) -> Any:
         side = max(16, min(58, (width - 90) // len(classes)))
         flat = 0 if 7 * max(map(len, classes)) < side else -40
         labels = alt.Axis(labelAngle=flat, labelLimit=90, orient="top")
         x = alt.X("prediction:N", sort=list(classes), axis=labels)
         y = alt.Y("target:N", sort=list(classes), axis=alt.Axis(labelLimit=90))
-        base = alt.Chart(_data(rows)).encode(x=x, y=y)
+        base = base.encode(x=x, y=y)
         opacity = alt.Opacity("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.04, 1]))
         cells = base.mark_rect(color=ACCENT, cornerRadius=3, stroke=PAPER, strokeWidth=2).encode(
             opacity=opacity
@@ -201,7 +204,7 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[float]], alt_tex
         chart = cells + text if side >= 22 else cells
         return chart.properties(width=side * len(classes), height=side * len(classes))
 
-    return _figure(draw, alt_text)
+    return _figure(draw, rows, alt_text)
 
 
 def calibration(bins: Sequence[Row], before: Sequence[Row], alt_text: str) -> Figure:
@@ -218,26 +221,28 @@ def calibration(bins: Sequence[Row], before: Sequence[Row], alt_text: str) -> Fi
     rows = [row for row in rows if row]
     hues = {"after": ACCENT, "before": MUTED}
 
-    def draw(width: int) -> Any:
+    def draw(width: int, base: Any) -> Any:
         side = min(width - 40, 330)
         scale = alt.Scale(domain=[0, 1])
         x = alt.X(
             "confidence:Q", title="stated confidence", scale=scale, axis=alt.Axis(tickCount=5, grid=False)
         )
         y = alt.Y("accuracy:Q", title="accuracy", scale=scale, axis=alt.Axis(tickCount=5))
-        ideal = alt.Chart(_data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]))
+        ideal = alt.Chart(
+            alt.InlineData([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
+        )
         diagonal = ideal.mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
         colour = alt.Color(
             "when:N", legend=None, scale=alt.Scale(domain=list(hues), range=list(hues.values()))
         )
-        base = alt.Chart(_data(rows)).encode(x=x, color=colour)
+        base = base.encode(x=x, color=colour)
         spans = base.mark_rule(strokeWidth=2, opacity=0.4).encode(y="low:Q", y2="high:Q")
         lines = base.mark_line(strokeWidth=1.5, opacity=0.8).encode(y=y)
         points = base.mark_point(filled=True, opacity=1, size=40).encode(y=y)
         return (diagonal + spans + lines + points).properties(width=side, height=side)
 
     keys = [("after temperature", ACCENT, "circle"), ("before", MUTED, "circle")] if before else []
-    return _figure(draw, alt_text, keys)
+    return _figure(draw, rows, alt_text, keys)
 
 
 def _binned(row: Row, when: str) -> Row:
@@ -265,10 +270,10 @@ def missing(rows: Sequence[Row], alt_text: str) -> Figure:
 
     arms = list(dict.fromkeys(row["arm"] for row in rows))
 
-    def draw(width: int) -> Any:
+    def draw(width: int, base: Any) -> Any:
         x = alt.X("p:Q", title="probability that a part is missing", axis=alt.Axis(grid=False, tickCount=5))
         y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-        base = alt.Chart(_data(rows)).encode(x=x, color=_hues(arms))
+        base = base.encode(x=x, color=_hues(arms))
         bands = base.mark_area(opacity=0.14).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
         spans = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
         lines = base.mark_line(strokeWidth=2).encode(y=y)
@@ -281,7 +286,7 @@ def missing(rows: Sequence[Row], alt_text: str) -> Figure:
     keys = _keys(arms)
     if any(row.get("expected") is not None for row in rows):
         keys.append(("expected", INK, "dash"))
-    return _figure(draw, alt_text, keys)
+    return _figure(draw, rows, alt_text, keys)
 
 
 def span(estimate: Estimate, low: float, high: float) -> Mapping[str, float] | None:
