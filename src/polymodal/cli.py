@@ -49,14 +49,22 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="A run's folder, as `ru
 
 def main() -> None:
     """The entry point: what a person did wrong is one line on stderr and exit code 2."""
-    # a wrong word, path or file is the person's to mend; anything else keeps its traceback
     try:
         app()
-    except (LookupError, ValueError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get("POLYMODAL_TRACEBACK"):
+    except Exception as error:
+        if os.environ.get("POLYMODAL_TRACEBACK") or not _theirs(error):
             raise
         typer.echo(f"polymodal: {_said(error)}", err=True)
         sys.exit(2)
+
+
+def _theirs(error: Exception) -> bool:
+    """A wrong word, path or file is the person's to mend; anything else is ours and keeps its traceback."""
+    if type(error) is LookupError or isinstance(error, ValueError | OSError | ModuleNotFoundError):
+        return True
+    from polymodal.runs import JobError, RunError
+
+    return isinstance(error, JobError | RunError)
 
 
 def _said(error: Exception) -> str:
@@ -331,7 +339,7 @@ def predict(
 
 def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
     """Samples of data set folders, then of single media files, those with one stem together."""
-    from polymodal.media import Invalid, MediaError, Sample, kind_of, part_of, read
+    from polymodal.media import Invalid, MediaError, Sample, part_of, read
 
     loose: dict[str, dict[str, Any]] = {}
     for path in files:
@@ -339,7 +347,8 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
             yield from read(path)
             continue
         try:
-            loose.setdefault(path.stem, {})[kind_of(path)] = part_of(path)
+            part = part_of(path)
+            loose.setdefault(path.stem, {})[part.kind] = part
         except MediaError as error:
             yield Invalid(path.stem, str(path), error.reason, str(error))
     for stem, parts in loose.items():
