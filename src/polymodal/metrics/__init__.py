@@ -1,4 +1,4 @@
-"""Numbers about answers: estimates with intervals, paired tests, agreement, calibration, scores."""
+"""Numbers about answers: estimates with intervals, paired tests, agreement, scores."""
 # ruff: isort: skip_file
 # fmt: off
 

@@ -64,7 +64,7 @@ def estimate_alpha(
             offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
             rows = np.repeat(start[picked], length) + offset
             scores.append(_alpha(np.repeat(np.arange(units), length), value[rows], level))
-        (low, high), reason = percentile(np.array(scores), coverage), ""
+        (low, high), reason = percentile(np.array(scores), coverage, units), ""
     return Estimate(
         mean=point, low=low, high=high, n=len(ratings), n_valid=units,
         method=f"{level} alpha, bootstrap of units", level=coverage, better="higher", reason=reason,

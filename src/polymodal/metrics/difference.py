@@ -23,8 +23,9 @@ def estimate(
 ) -> Estimate:
     """A metric with its interval.
 
-    With groups, or for a metric that is no mean over samples, a percentile bootstrap of whole groups. Without
-    groups, a mean over samples has its exact interval: Wilson for right or wrong, Student's t for numbers.
+    With groups, or for a metric that is no mean over samples, a percentile bootstrap of whole groups,
+    expanded where these are few. Without groups, a mean over samples has its exact interval: Wilson for
+    right or wrong, Student's t for numbers.
 
     Args:
         metric: which score.
@@ -61,7 +62,7 @@ def difference(
 ) -> Estimate:
     """Score of a minus score of b on the same samples, paired by position.
 
-    The interval is a percentile bootstrap of whole groups; p is from swapping a and b within groups
+    The interval is a bootstrap of whole groups, as in `estimate`; p is from swapping a and b within groups
     (all swaps where there are at most `draws`, else that many at random).
 
     Args:
@@ -179,7 +180,8 @@ def _by_bootstrap(
     if not reason:
         sides = _scored(metric, asked)
         blocks = weights(asked.n_groups, draws=draws, seed=seed)
-        low, high = percentile(np.concatenate([_signed(signs, sides, w) for w in blocks]), level)
+        drawn = np.concatenate([_signed(signs, sides, w) for w in blocks])
+        low, high = percentile(drawn, level, asked.n_groups)
         if len(sides) == 2 and len(sides[0]) == len(sides[1]):
             p = _swapped(centre, sides[0], sides[1], asked.n_groups, draws=draws, seed=seed)
     return Estimate(

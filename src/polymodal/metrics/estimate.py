@@ -148,6 +148,7 @@ def mean(
 ) -> Estimate:
     """Mean of per-sample values: Student's t, or a bootstrap of groups where samples share one.
 
+    The bootstrap takes percentiles, expanded for few groups so that it covers at its level from six on.
     An interval of no width says that no variation was seen, not that there is none.
 
     Args:
@@ -184,7 +185,7 @@ def mean(
             sums = np.column_stack([np.bincount(index, kept), np.bincount(index)])
             scorer = Summed(sums, lambda s: np.asarray(s[..., 0] / s[..., 1]))
             scores = [scorer.weighted(w) for w in weights(n_groups, draws=draws, seed=seed)]
-            low, high = percentile(np.concatenate(scores), level)
+            low, high = percentile(np.concatenate(scores), level, n_groups)
         elif kept.size:
             reason = "fewer than two groups: no interval"
     return Estimate(

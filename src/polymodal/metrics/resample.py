@@ -57,12 +57,20 @@ def weights(n_groups: int, *, draws: int, seed: int) -> Iterator[Float[np.ndarra
         yield np.bincount(picks.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).astype(np.float64)
 
 
-def percentile(scores: Float[np.ndarray, " draws"], level: float) -> tuple[float, float]:
-    """Percentile interval of bootstrap scores; draws on which the score is undefined are left out."""
+def percentile(scores: Float[np.ndarray, " draws"], level: float, n_groups: int) -> tuple[float, float]:
+    """Percentile interval of bootstrap scores, expanded for few groups (Hesterberg 2015, section 3.3).
+
+    Plain percentiles are too narrow by the factor between a normal and Student's t: six speakers would get
+    .86 where .95 was asked. Draws on which the score is undefined are left out.
+    """
+    from scipy.special import ndtr, stdtrit
+
     kept = scores[np.isfinite(scores)]
     if not kept.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    t = stdtrit(n_groups - 1, (1 + level) / 2)
+    tail = float(ndtr(-t * np.sqrt(n_groups / (n_groups - 1))))
+    low, high = np.quantile(kept, [tail, 1 - tail])
     return float(low), float(high)
 
 
