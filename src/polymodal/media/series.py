@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import math
+import warnings
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ class Series:
             MediaError: missing, empty, broken, unsupported (objects, text, more than two axes), or larger
                 than the limits.
         """
-        with refusing(self.source, "series"):
+        # A header from Python 2 and a signalling NaN are read like any other, without a warning of NumPy's.
+        with refusing(self.source, "series"), warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.filterwarnings("ignore", message="Reading `.npy`")
             values = self._read()
         if values.size == 0:
             raise MediaError("empty", name_of(self.source), f"a series of {values.shape} cells")

@@ -41,6 +41,8 @@ STREAMED = 0x7FFF0000  # bytes; a WAV written into a pipe claims about 2 or 4 Gi
 BLOCK = 2**18  # samples of all channels decoded at a time
 BOXES = 200_000  # of an MP4; two for each fragment of a stream
 PACKETS = 5_000_000  # of one track: the index of a day at 50 frames a second; more is a header that lies
+WARM = 0.25  # seconds that Opus and AAC need after a seek until they sound as without one
+DRIFT = 0.05  # seconds by which a packet's time may differ from the count of samples; WebM rounds to 1 ms
 CODECS = (
     "h264,hevc,mpeg4,msmpeg4,msmpeg4v2,mjpeg,vp8,vp9,av1,libdav1d,libvpx,libvpx-vp9,"
     "aac,mp3,mp3float,opus,libopus,vorbis,libvorbis,flac,pcm_s16le,pcm_s16be,pcm_s24le,pcm_f32le,pcm_u8"
@@ -365,8 +367,8 @@ def _from_container(audio: Audio, source: Path | bytes) -> tuple[int, Wave]:
         track = _track(box, where)
         rate = _check_rate(track.rate, where)
         first, last = cut(audio.start, audio.end, length(box, track, where), where, audio.limits)
-        if first > 0:
-            seek(box, track, first)
+        if first > WARM:
+            seek(box, track, first - WARM)
         kept, n = [np.zeros(0, np.float32)], 0
         for at, block in _blocks(box, track, rate, where):
             begin = max(round((first - at) * rate), 0)
@@ -376,10 +378,7 @@ def _from_container(audio: Audio, source: Path | bytes) -> tuple[int, Wave]:
             kept.append(wave)
             if at >= last:
                 break
-        wave = np.concatenate(
-            kept
-        )  # packet times may be whole milliseconds only, and a cut some samples long
-        return rate, wave if audio.end is None else wave[: round((last - first) * rate)]
+        return rate, np.concatenate(kept)
 
 
 def _blocks(box: "InputContainer", track: Any, rate: int, where: str) -> Iterator[tuple[float, Wave]]:
@@ -388,10 +387,11 @@ def _blocks(box: "InputContainer", track: Any, rate: int, where: str) -> Iterato
 
     shaper = av.AudioResampler(format="flt", rate=rate)  # interleaved: planes beyond the seventh crash PyAV
     base = float((track.start_time or 0) * track.time_base)
-    at = 0.0
+    at = -math.inf
     for packet in packets(box, track, where):
         for frame in packet.decode():
-            at = at if frame.time is None else frame.time - base
+            time = max(at, 0.0) if frame.time is None else frame.time - base
+            at = time if abs(time - at) > DRIFT else at
             for shaped in shaper.resample(frame):
                 block = _mean(shaped.to_ndarray().reshape(-1, shaped.layout.nb_channels), 1)
                 yield at, block

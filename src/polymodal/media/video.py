@@ -58,7 +58,8 @@ class Video:
             ValueError: both are given, or one is not above 0.
             MediaError: missing, empty, broken, unsupported, or larger than the limits.
         """
-        if (every is not None and count is not None) or not (every or 1) > 0 or not (count or 1) > 0:
+        given = [value for value in (every, count) if value is not None]
+        if len(given) > 1 or any(not value > 0 for value in given):
             raise ValueError(f"every or count, above 0; not every={every} and count={count}")
         return self._frames(every, count)
 
