@@ -1,5 +1,7 @@
 """Fitting and judging: splits, the loop, controls, baselines, the leak audit."""
 
+from polymodal.training.controls import Condition, Control, standard, tabulate
+from polymodal.training.ready import Ready, Statistics
 from polymodal.training.splits import (
     Split,
     fingerprint,
@@ -11,9 +13,15 @@ from polymodal.training.splits import (
     random_folds,
     stratified,
 )
+from polymodal.training.table import Table
 
 __all__ = [
+    "Condition",
+    "Control",
+    "Ready",
     "Split",
+    "Statistics",
+    "Table",
     "fingerprint",
     "folds",
     "grouped",
@@ -21,5 +29,7 @@ __all__ = [
     "nested",
     "official",
     "random_folds",
+    "standard",
     "stratified",
+    "tabulate",
 ]

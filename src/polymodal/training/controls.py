@@ -188,7 +188,8 @@ def _derangement(groups: Sequence[str], rng: np.random.Generator) -> tuple[NDArr
         group = np.arange(n)
     donor = rng.permutation(n)
     for turn in range(_ROUNDS):  # swaps of many pairs at once, of any two and of two that clash by turns
-        clash = group == group[donor]
+        if not (clash := group == group[donor]).any():
+            break
         pool = np.flatnonzero(clash) if turn % 2 else np.arange(n)
         a, b = rng.permutation(pool)[: len(pool) // 2 * 2].reshape(2, -1)
         mends = (clash[a] | clash[b]) & (group[donor[a]] != group[b]) & (group[donor[b]] != group[a])

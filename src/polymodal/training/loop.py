@@ -207,6 +207,7 @@ class _Training:
         self.closed = True
 
     def state(self) -> dict[str, Tensor]:
+        """Copies on the CPU, flat."""
         flat = {f"model.{name}": x for name, x in self.module.state_dict().items()}
         flat |= {f"best.{name}": x for name, x in self.best.items()}
         for i, slots in self.optimizer.state_dict()["state"].items():
@@ -218,6 +219,7 @@ class _Training:
         return {name: x.detach().cpu().clone().contiguous() for name, x in flat.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`."""
         seed, self.n, self.epoch, self.used, self.stale = map(int, state["progress"].tolist())
         if seed != self.seed:
             raise ValueError(f"the state was made with seed {seed}, not {self.seed}")

@@ -250,7 +250,7 @@ def _deal(
     empty = len(open_sides)
     for left, name in zip(range(len(order), 0, -1), order, strict=True):
         rows = members[name]
-        counts = Counter(strata[row] for row in rows)
+        counts = Counter(strata[row] for row in rows) if len(rows) > 1 else {strata[rows[0]]: 1}
         choice = open_sides if left > empty else [side for side in open_sides if not sides[side]]
         best, most = choice[0], -np.inf
         for side in choice:

@@ -178,6 +178,7 @@ class _Found:
     first: dict[str, str] = field(default_factory=dict)
 
     def lose(self, reason: str, sample: Sample) -> None:
+        """Count a sample without the part."""
         self.reasons[reason] += 1
         self.first.setdefault(reason, sample.id)
 
