@@ -92,6 +92,10 @@ def test_without_groups_a_mean_over_samples_has_its_exact_interval():
     assert found == proportion(hits, 120, better="higher")
     errors = estimate(MAE, SCORES, CLOSE)
     assert errors == mean(np.abs(SCORES - CLOSE), better="lower")
+    whole = estimate(MAE, np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 3.0]))
+    assert whole.method == "t"
+    nameless = estimate(ACCURACY, LABELS, GOOD, group=[None] * 120)
+    assert nameless == found
     neutral = estimate(NON0, np.array([0.0, 1.0, -1.0]), np.array([1.0, 1.0, 1.0]))
     assert (neutral.mean, neutral.n, neutral.n_valid, neutral.method) == (0.5, 3, 2, "wilson")
 
@@ -198,4 +202,4 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         estimate(ACCURACY, [], [])
     with pytest.raises(ValueError, match="group has shape"):
-        group_index(["a"], 2, np.ones(2, dtype=bool))
+        group_index(np.array(["a"]), 2, np.ones(2, dtype=bool))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from polymodal.metrics.estimate import Estimate, mean, over_seeds, proportion
 from polymodal.metrics.metric import Array, Labels, Metric, Values
-from polymodal.metrics.resample import group_index, percentile, scorers, weights
+from polymodal.metrics.resample import group_index, named, percentile, scorers, weights
 from polymodal.metrics.significance import swaps, two_sided
 
 
@@ -44,7 +44,7 @@ def estimate(
         ValueError: if the input is empty or lengths differ.
     """
     asked = _asked(metric, target, [prediction], group)
-    if metric.per_sample is not None and group is None:
+    if metric.per_sample is not None and not asked.grouped:
         return _plain(metric, asked, level=level)
     return _by_bootstrap(metric, asked, [1.0], "bootstrap", seed=seed, draws=draws, level=level)
 
@@ -98,7 +98,7 @@ class _Asked(NamedTuple):
     group: Int[np.ndarray, " v"]
     n: int
     n_groups: int
-    named: bool
+    grouped: bool
 
 
 def _value(target: Array, prediction: Array) -> Float[np.ndarray, " n"]:
@@ -138,9 +138,10 @@ def _asked(metric: Metric, target: Labels, predictions: list[Values], group: Lab
         if len(run) != n:
             raise ValueError(f"{metric.name}: {n} targets but {len(run)} predictions")
         valid &= _known(run)
-    index, n_groups = group_index(group, n, valid)
+    names = named(group)
+    index, n_groups = group_index(names, n, valid)
     kept = [[_settled(run[valid]) for run in side] for side in sides]
-    return _Asked(_settled(truth[valid]), kept, index, n, n_groups, group is not None)
+    return _Asked(_settled(truth[valid]), kept, index, n, n_groups, names is not None)
 
 
 def _settled(x: Array) -> Array:
@@ -155,7 +156,8 @@ def _plain(metric: Metric, asked: _Asked, *, level: float) -> Estimate:
     runs = [metric.per_sample(asked.target, run) for run in asked.sides[0] if len(run)]
     table = np.stack(runs) if runs else np.empty((1, 0))
     counted = table[np.isfinite(table)]
-    if len(table) == 1 and counted.size and np.isin(counted, (0.0, 1.0)).all():
+    share = (metric.low, metric.high) == (0, 1) and np.isin(counted, (0.0, 1.0)).all()
+    if len(table) == 1 and counted.size and share:
         hits, n = int(counted.sum()), int(counted.size)
         return proportion(hits, n, invalid=asked.n - n, level=level, better=metric.better)
     whole = np.hstack([table, np.repeat(absent, len(table), axis=0)])
@@ -186,7 +188,7 @@ def _by_bootstrap(
             p = _swapped(centre, sides[0], sides[1], asked.n_groups, draws=draws, seed=seed)
     return Estimate(
         mean=centre, low=low, high=high, n=asked.n, n_valid=len(asked.target),
-        n_groups=asked.n_groups if asked.named else None, method=method, level=level, p=p,
+        n_groups=asked.n_groups if asked.grouped else None, method=method, level=level, p=p,
         better=metric.better, between=between, reason=reason,
     )  # fmt: skip
 

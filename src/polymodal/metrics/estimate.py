@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polymodal.metrics.metric import Better, Labels, Values
-from polymodal.metrics.resample import Summed, group_index, percentile, values_of, weights
+from polymodal.metrics.resample import Summed, group_index, named, percentile, values_of, weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def mean(
     Args:
         values: " n" numbers or truth values; NaN marks an invalid sample.
         group: " n" names of what must not be split (speaker, subject, video); None makes every sample
-            independent and the interval Student's t.
+            independent and the interval Student's t. A sample whose name is None is its own group.
         seed: of the bootstrap.
         draws: of the bootstrap.
         level: nominal coverage.
@@ -172,14 +172,15 @@ def mean(
     centre, low, high, reason, n_groups = float("nan"), float("nan"), float("nan"), "no valid sample", None
     if kept.size:
         centre, reason = float(kept.mean()), ""
-    if group is None:
+    names = named(group)
+    if names is None:
         method = "t"
         if kept.size > 1:
             low, high = _student(kept, level)
         elif kept.size:
             reason = "one valid sample: no interval"
     else:
-        index, n_groups = group_index(group, x.size, valid)
+        index, n_groups = group_index(names, x.size, valid)
         method = "cluster bootstrap"
         if n_groups > 1:
             sums = np.column_stack([np.bincount(index, kept), np.bincount(index)])

@@ -26,20 +26,29 @@ def values_of(values: Values) -> Float[np.ndarray, " n"]:
     return x
 
 
+def named(group: Labels | None) -> Array | None:
+    """Group names, each sample without one (None) a group of its own; None where no sample has one."""
+    if group is None:
+        return None
+    names = np.asarray(group)
+    if names.dtype != object:
+        return names
+    if all(name is None for name in names):
+        return None
+    return np.array([f"\0{i}" if name is None else str(name) for i, name in enumerate(names)])
+
+
 def group_index(
-    group: Labels | None, n: int, valid: Bool[np.ndarray, " n"]
+    names: Array | None, n: int, valid: Bool[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " v"], int]:
     """Group position of each valid sample, and the number of groups that hold one.
 
     Raises:
-        ValueError: if `group` does not name one group a sample.
+        ValueError: if `names` does not hold one name a sample.
     """
-    if group is None:
+    if names is None:
         kept = int(valid.sum())
         return np.arange(kept), kept
-    names = np.asarray(group)
-    if names.dtype == object:
-        names = names.astype(str)
     if names.shape != (n,):
         raise ValueError(f"group has shape {names.shape}, the samples are {n}")
     found, index = np.unique(names[valid], return_inverse=True)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from polymodal.metrics.metric import Labels, Values
-from polymodal.metrics.resample import group_index, values_of
+from polymodal.metrics.resample import group_index, named, values_of
 
 _CELLS = 2_000_000
 
@@ -53,7 +53,7 @@ def permutation(
     """
     change = _changes(a, b)
     valid = np.isfinite(change)
-    index, n_groups = group_index(group, change.size, valid)
+    index, n_groups = group_index(named(group), change.size, valid)
     if not n_groups:
         return float("nan")
     sums = np.bincount(index, change[valid])
