@@ -143,16 +143,17 @@ class _Pairs:
         held = set(both) - set(other)
         units = dict.fromkeys(unit for _, unit in both)
         self.units = [unit for unit in units if all((seed, unit) in held for seed in seeds)]
+        changed = {unit for _, unit in other}
+        seedless = len(units) - len(self.units) - len(changed)
         self.unpaired = len(a) + len(b) - 2 * len(both)
         self.notes = []
         if self.unpaired:
-            self.notes.append(
-                f"{len(a) - len(both)} rows only in the first run, {len(b) - len(both)} in the second"
-            )
-        if other:
-            self.notes.append(f"DIFFERENT DATA: {len(other)} samples have other targets and are left out")
-        if left := len(units) - len(self.units) - len({unit for _, unit in other}):
-            self.notes.append(f"{left} samples lack some seed and are left out")
+            alone = f"{len(a) - len(both)} rows only in the first run, {len(b) - len(both)} in the second"
+            self.notes.append(alone)
+        if changed:
+            self.notes.append(f"DIFFERENT DATA: targets differ, samples left out: {len(changed)}")
+        if seedless:
+            self.notes.append(f"some seed is lacking, samples left out: {seedless}")
         rows = [a[seeds[0], unit] for unit in self.units]
         self.target = np.array([row["target"] for row in rows])
         groups = [row.get("group") for row in rows]

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -56,7 +57,8 @@ class Run:
     def __init__(self, folder: Path, watch: Watch | None = None) -> None:
         """Open an existing folder; use `create` or `resume`."""
         self.folder = folder
-        self._lock = _locked(folder)
+        lock = _locked(folder)
+        self._ends = [weakref.finalize(self, lock.close)]  # let go even where nobody calls close
         self._head = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.system: str = self._head["system"]
         self.config: dict[str, Any] = self._head["config"]
@@ -65,6 +67,7 @@ class Run:
         self.accept: tuple[str, ...] = ()
         self._watch = watch
         self._log = Log(folder / "events.jsonl")
+        self._ends.append(weakref.finalize(self, self._log.close))
         self._jobs = Shelf(folder / "jobs")
 
     @classmethod
@@ -138,7 +141,7 @@ class Run:
         given = _settings(config)
         names = sorted(name for name in {**self.config, **given} if self.config.get(name) != given.get(name))
         if names:
-            now = ", ".join(f"{n} was {self.config.get(n)!r}, now {given.get(n)!r}" for n in names)
+            now = "; ".join(f"{n} was {self.config.get(n)!r}, now {given.get(n)!r}" for n in names)
             raise RunError(f"{self.folder} was started with another configuration ({now}); start a new run")
 
     def event(self, kind: str, **fields: Any) -> None:
@@ -286,8 +289,8 @@ class Run:
 
     def close(self) -> None:
         """Let go of the folder, so that another process may resume it."""
-        self._log.close()
-        self._lock.close()
+        for end in self._ends:
+            end()
 
     def __enter__(self) -> Self:
         return self

@@ -67,12 +67,11 @@ def report(folder: Path) -> Path:
 
 
 def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
-        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -91,9 +90,9 @@ def _page(folder: Path, result: Result) -> Page:
         "calibration": _calibration,
         "groups": _groups,
         "missing": _missing,
-        "findings": lambda data: {"findings": sorted(data, key=lambda f: SEVERITIES.index(f["severity"]))},
-        "invalid": lambda data: {"invalid": data, "invalid_n": sum(row["n"] for row in data)},
-        "examples": lambda data: {"examples": [read_back(folder, example) for example in data]},
+        "findings": _findings,
+        "invalid": _invalid,
+        "examples": lambda data: _examples(folder, data),
         "cost": lambda data: {"cost": data, "cost_columns": _columns(data)},
         "notes": lambda data: {"notes": data},
     }
@@ -108,6 +107,27 @@ def _page(folder: Path, result: Result) -> Page:
                 f"section {name!r} of {folder} cannot be shown: {type(error).__name__} {error}"
             ) from error
     return page
+
+
+def _findings(data: list[Page]) -> Page:
+    rows = _rows(data, "kind", "n")
+    return {"findings": sorted(rows, key=lambda row: SEVERITIES.index(row["severity"]))}
+
+
+def _invalid(data: list[Page]) -> Page:
+    return {"invalid": _rows(data, "reason"), "invalid_n": sum(row["n"] for row in data)}
+
+
+def _examples(folder: Path, data: list[Page]) -> Page:
+    return {"examples": [read_back(folder, row) for row in _rows(data, "id", "target", "prediction")]}
+
+
+def _rows(data: list[Page], *names: str) -> list[Page]:
+    """The rows, each of which must have these fields (KeyError)."""
+    for row in data:
+        for name in names:
+            row[name]
+    return data
 
 
 def _head(folder: Path, result: Result) -> Page:
