@@ -146,10 +146,18 @@ def test_headers_that_lie() -> None:
     assert reason(Audio(bytes(flac))) == ("unsupported", "the header does not say how long it is")
 
 
+def test_fewer_samples_than_the_header_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile.SoundFile, "blocks", lambda *args, **options: iter([np.zeros((9, 1), np.float32)]))
+    assert reason(Audio(encoded(TONE))) == ("broken", "9 of 8,000 samples can be decoded")
+
+
 def test_what_is_no_sound() -> None:
     assert reason(Audio(b"ID3" + bytes(100)))[0] == "unsupported"
     assert reason(Audio(b""))[0] == "empty"
-    assert reason(Audio(encoded(TONE, form="FLAC")[:2000]))[0] == "broken"
+    assert reason(Audio(encoded(TONE, form="FLAC")[:2000])) == (
+        "broken",
+        "not a readable sound: Error : flac decoder lost sync.",
+    )
     assert reason(Audio(encoded(np.full(100, np.inf), subtype="FLOAT"))) == (
         "broken",
         "samples that are not finite",

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from polymodal.media import Audio, Limits, MediaError, Video, sound
+from polymodal.media import Audio, Limits, MediaError, Video, sound, verify
 from polymodal.testing import check_part
 
 KINDS = [("mp4", "libx264", "aac"), ("webm", "libvpx", "libopus"), ("webm", "libvpx-vp9", "libopus")]
@@ -178,6 +178,29 @@ def test_a_video_that_lies_on_its_side_is_turned_upright(
     plain = next(Video(video(shape=(16, 32), n=3)).frames()).pixels
     np.testing.assert_array_equal(upright, np.rot90(plain, turns))
     assert Video(bytes(data)).size() == ((32, 16), (16, 32))[turns % 2]
+
+
+def test_a_header_that_says_too_little() -> None:
+    """The Duration of a WebM (4489, a float of 8 bytes, in ms) of three seconds set to one."""
+    data = bytearray(video("webm", "libvpx", "libopus"))
+    at = data.index(b"\x44\x89\x88") + 3
+    data[at : at + 8] = struct.pack(">d", 1000)
+    assert Video(bytes(data)).seconds() == 1
+    assert len(list(Video(bytes(data)).frames())) == 30
+    assert reason(bytes(data), Limits(seconds=2.5)) == ("too_large", "longer than the limit of 2 s")
+
+
+def test_a_cut_between_two_frames_has_none() -> None:
+    film = Video(video(), start=2.92, end=2.98)
+    assert reason(film.source, start=2.92, end=2.98) == ("empty", "no frames")
+    assert len(list(film.frames(count=2))) == 2  # the frame that is seen meanwhile
+    with pytest.raises(MediaError, match="no samples"):
+        Audio(video("mp4", None, "aac"), start=1.0, end=1.000001).wave()
+
+
+def test_verify_decodes_pictures_and_sound() -> None:
+    verify(Video(video(voice="aac")))
+    verify(Video(video()))
 
 
 def test_limits() -> None:

@@ -154,7 +154,8 @@ def refusing(source: Source | str, what: str) -> Iterator[None]:
     except MemoryError as error:
         raise MediaError("too_large", name_of(source), f"no memory to decode this {what}") from error
     except Exception as error:
-        detail = str(error).strip().splitlines() or [type(error).__name__]
+        said = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+        detail = said.strip().splitlines() or [type(error).__name__]  # soundfile's, then libav's, own words
         raise MediaError("broken", name_of(source), f"not a readable {what}: {detail[0][:200]}") from error
 
 
