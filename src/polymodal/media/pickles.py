@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polymodal.media.part import MediaError, Text, refusing, size_of
 from polymodal.media.sample import Part, Sample
@@ -77,7 +76,7 @@ class _Array:
         if len(raw) != math.prod(shape) * (1 if dtype.hasobject else dtype.itemsize):
             raise ValueError(f"an array of shape {shape} and {dtype} with {len(raw):,} in it")
         if dtype.hasobject:  # by position, so that NumPy never looks at an object
-            places = np.arange(len(raw)).reshape(shape, order=order).tolist()
+            places = np.arange(len(raw)).reshape(shape).tolist()  # listed row by row in either order
             self.value = _placed(places, raw)
         elif raw:
             self.value = np.frombuffer(raw, dtype).reshape(shape, order=order)
