@@ -29,7 +29,7 @@ def made(tmp_path: Path) -> Make:
 def predicted(
     share: float, *, arms: tuple[str, ...] = ("all",), seeds: int = 1, start: int = 0, n: int = 60
 ) -> Rows:
-    """Right with probability `share`; the draws are the same for every share, so the better run gains only."""
+    """Right with probability `share`; the draws are the same for every share, so better runs only gain."""
     rows = []
     for arm in arms:
         for seed in range(seeds):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,14 @@ def started(verb: str, place: Path, executor: str) -> subprocess.Popen[bytes]:
 
 def undisturbed(place: Path) -> bytes:
     child = started("new", place, "inline")
-    assert child.wait(120) == 0, child.stderr.read().decode()
+    error = ended(child)
+    assert child.returncode == 0, error
     return (place / "toy-1" / "result.json").read_bytes()
+
+
+def ended(child: subprocess.Popen[bytes]) -> str:
+    """Wait for the child's end, and give what it said on the way."""
+    return child.communicate(timeout=120)[1].decode()
 
 
 def size(folder: Path) -> int:
@@ -50,14 +57,14 @@ def disturbed(place: Path, executor: str, seed: int, kills: int) -> tuple[bytes,
         if killed < kills:
             grown(folder, size(folder) + draw.randint(1, 1500), child)
             child.send_signal(signal.SIGKILL)
-            killed += child.wait(120) == -signal.SIGKILL
-        elif child.wait(120) == 0:
+        error = ended(child)
+        assert child.returncode in (0, -signal.SIGKILL), error
+        if killed == kills:
             return (folder / "result.json").read_bytes(), killed
-        error = child.stderr.read().decode()
-        assert "Error" not in error, error
-        fresh = not (folder / "config.json").exists()
+        killed += child.returncode == -signal.SIGKILL
+        fresh = not (folder / "config.json").exists()  # killed before there was anything to resume
         if fresh and folder.exists():
-            folder.rmdir() if not any(folder.iterdir()) else None
+            shutil.rmtree(folder)
         child = started("new" if fresh else "resume", place if fresh else folder, executor)
 
 

@@ -122,8 +122,8 @@ def test_every_section_is_there_and_every_figure_has_words(html: str) -> None:
         "of 1,960",
         "and 1 more",
     )
-    for words in (*words, command, "--resume ", "8c1f60a2b7d94e05"):
-        assert words in html, words
+    for word in (*words, command, "--resume ", "8c1f60a2b7d94e05"):
+        assert word in html, word
     assert "nan" not in re.sub(r"iemocap/accuracy nan", "", html)
 
 

@@ -5,6 +5,7 @@ from polymodal.runs.executor import EXECUTORS, JobError
 from polymodal.runs.record import Run, passing
 from polymodal.runs.report import report
 from polymodal.runs.result import Result, RunError, model_of, newest, read_result
+from polymodal.runs.shards import write
 
 __all__ = [
     "EXECUTORS",
@@ -20,4 +21,5 @@ __all__ = [
     "passing",
     "read_result",
     "report",
+    "write",
 ]
