@@ -1,6 +1,5 @@
 """What looks, reads or sounds alike: near-duplicates among vectors, texts, pictures and sounds."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -35,7 +34,10 @@ def near_vectors(
         block: rows of a block.
         most: the search ends with this many pairs.
     """
-    unit = _unit(x)
+    return _near(_unit(x), threshold, block, most)
+
+
+def _near(unit: Float32[np.ndarray, "n d"], threshold: float, block: int, most: int) -> list[Pair]:
     head = _head(unit, 64)
     least = threshold - 1e-5  # room for rounding; the pairs found are confirmed below
     out: list[Pair] = []
@@ -54,12 +56,14 @@ def near_vectors(
     return sorted(out)
 
 
-def _unit(x: Num[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+def _unit(x: Num[np.ndarray, "n d"], centred: bool = False) -> Float32[np.ndarray, "n d"]:
     """Rows of length 1, or 0 where a row has no direction; scaled first, so that no square overflows."""
     out = np.empty(x.shape, np.float32)
     for at in range(0, len(x), 4096):
         rows = x[at : at + 4096].astype(np.float64)
         rows[~np.isfinite(rows).all(axis=1)] = 0
+        if centred:
+            rows -= rows.mean(axis=1, keepdims=True)
         rows /= np.maximum(np.abs(rows).max(axis=1, keepdims=True, initial=0), 1e-300)
         out[at : at + 4096] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     return out
@@ -112,27 +116,28 @@ def min_hashes(text: str) -> UInt64[np.ndarray, " 128"]:
     return least
 
 
-def bands_of(sketch: UInt64[np.ndarray, " 128"]) -> tuple[bytes, ...]:
-    """32 keys of eight bytes; two texts that share one are worth comparing."""
-    return tuple(
-        hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in sketch.reshape(BANDS, ROWS)
-    )
+def bands_of(sketch: UInt64[np.ndarray, " 128"]) -> UInt64[np.ndarray, " 32"]:
+    """A key for each 4 of the 128; two texts that share one are worth comparing."""
+    mixed = np.arange(BANDS, dtype=np.uint64)
+    for column in sketch.reshape(BANDS, ROWS).T:
+        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
 
 
-def candidates(keys: Sequence[tuple[bytes, ...]], *, most: int = MOST) -> set[tuple[int, int]]:
-    """Pairs of positions that share a band, at most `most`."""
+def candidates(keys: Sequence[UInt64[np.ndarray, " 32"]], *, most: int = MOST) -> list[tuple[int, int]]:
+    """Pairs of positions that share a band, in order; the search ends with `most`."""
     out: set[tuple[int, int]] = set()
-    for band in range(BANDS):
-        rows: dict[bytes, list[int]] = {}
-        for position, key in enumerate(keys):
-            if key:
-                rows.setdefault(key[band], []).append(position)
-        for members in rows.values():
-            for pair in combinations(members, 2):
+    table = np.array(keys, np.uint64).reshape(len(keys), BANDS)
+    for band in table.T:
+        order = np.argsort(band, kind="stable")
+        starts = np.flatnonzero(np.diff(band[order], prepend=band[order[:1]] + np.uint64(1)))
+        for members in np.split(order, starts[1:]):
+            for pair in combinations(members.tolist(), 2) if len(members) > 1 else ():
                 out.add(pair)
                 if len(out) >= most:
-                    return out
-    return out
+                    return sorted(out)
+    return sorted(out)
 
 
 def jaccard(a: str, b: str) -> float:
@@ -159,7 +164,7 @@ def near_texts(texts: Sequence[str], threshold: float = 0.9, *, most: int = MOST
             places.setdefault(text, []).append(position)
     one = list(places)
     found = candidates([bands_of(min_hashes(text)) for text in one], most=most)
-    alike = [(a, b, index) for a, b in sorted(found) if (index := jaccard(one[a], one[b])) >= threshold]
+    alike = [(a, b, index) for a, b in found if (index := jaccard(one[a], one[b])) >= threshold]
     out: list[Pair] = []
     for i, j, index in _spread(alike, list(places.values())):
         out.append((min(i, j), max(i, j), index))
@@ -209,16 +214,17 @@ def near_pictures(
     if not hashes:
         return []
     rows = np.frombuffer(b"".join(value.to_bytes(8) for value in hashes), np.uint8).reshape(-1, 8)
-    signs = np.unpackbits(rows, axis=1).astype(np.float32) * 2 - 1
-    found = near_vectors(signs, 1 - 2 * bits / 64, most=most)
+    signs = np.unpackbits(rows, axis=1)
     if looks is None:
+        found = near_vectors(signs.astype(np.int8) * 2 - 1, 1 - 2 * bits / 64, most=most)
         return [(i, j, (1 + cosine) / 2) for i, j, cosine in found]
-    return [pair for i, j, _ in found if (pair := (i, j, _correlation(looks[i], looks[j])))[2] >= threshold]
+    found = near_looks(looks, threshold, most=most)
+    return [(i, j, cosine) for i, j, cosine in found if np.count_nonzero(signs[i] != signs[j]) <= bits]
 
 
-def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    left, right = a - a.mean(), b - b.mean()
-    return float(left @ right / max(np.linalg.norm(left) * np.linalg.norm(right), 1e-9))
+def near_looks(looks: UInt8[np.ndarray, "n d"], threshold: float = 0.985, *, most: int = MOST) -> list[Pair]:
+    """Pairs of looks, or of several in a row, that correlate at `threshold` or more."""
+    return _near(_unit(looks, centred=True), threshold, 1024, most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,8 +297,7 @@ def near_sounds(prints: Sequence[SoundPrint], threshold: float = 0.977, *, most:
     """
     if not prints:
         return []
-    levels = np.stack([print_.levels for print_ in prints]).astype(np.float32)
-    found = near_vectors(levels - levels.mean(axis=1, keepdims=True), threshold, most=most)
+    found = near_looks(np.stack([print_.levels for print_ in prints]), threshold, most=most)
     return [(i, j, cosine) for i, j, cosine in found if _fits(prints[i], prints[j])]
 
 
