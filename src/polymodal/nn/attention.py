@@ -2,7 +2,7 @@
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from polymodal.nn.encoders import keep
 
@@ -31,7 +31,7 @@ class Attention(nn.Module):
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer, x in ((self.query, query), (self.key, keys), (self.value, keys))
         )
-        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        mixed: Tensor = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return keep(out, some[:, None].expand(-1, query.shape[1]))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from polymodal.nn.members import Spec, member
@@ -32,11 +32,11 @@ class Encoder(nn.Module):
     dim: int
     spec: Spec
 
-    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+    def forward(self, x: Shaped[Tensor, "b t *_"], mask: Bool[Tensor, "b t"]) -> Encoded:
         """Encodes a padded batch."""
         raise NotImplementedError
 
-    def example(self, t: int = 1) -> Float[Tensor, "1 t _"]:
+    def example(self, t: int = 1) -> Shaped[Tensor, "1 t _"]:
         """One sample of zeros, t steps long, as `forward` takes it."""
         return torch.zeros(1, t, self.width)
 
@@ -157,14 +157,14 @@ class Chain(Encoder):
         self.members = nn.ModuleList(members)
         self.width, self.dim = members[0].width, members[-1].dim
 
-    def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
+    def forward(self, x: Shaped[Tensor, "b t *_"], mask: Bool[Tensor, "b t"]) -> Encoded:
         """Encodes by each member in turn; the vector is the last one's."""
         for encode in self.members:
             out: Encoded = encode(x, mask)
             x, mask = out.tokens, out.mask
         return out
 
-    def example(self, t: int = 1) -> Float[Tensor, "1 t _"]:
+    def example(self, t: int = 1) -> Shaped[Tensor, "1 t _"]:
         """What the first member takes."""
         first: Encoder = self.members[0]  # type: ignore[assignment]
         return first.example(t)

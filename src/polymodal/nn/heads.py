@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from polymodal.nn.members import Spec, member
 
@@ -40,7 +40,7 @@ class Softmax(Head):
     def loss(self, output: Float[Tensor, "b k"], target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         """Mean cross-entropy over samples whose target is not −1; 0 if there are none."""
         known = target >= 0
-        total = F.cross_entropy(output, target.long(), ignore_index=-1, reduction="sum")
+        total = functional.cross_entropy(output, target.long(), ignore_index=-1, reduction="sum")
         return total / known.sum().clamp(min=1)
 
     def probabilities(self, output: Float[Tensor, "b k"], temperature: float = 1.0) -> Float[Tensor, "b k"]:
@@ -100,32 +100,32 @@ class Ordinal(Head):
         self.steps = nn.Parameter(torch.full((classes - 2,), 0.5413))  # softplus gives 1
 
     @property
-    def cuts(self) -> Float[Tensor, " k-1"]:
+    def cuts(self) -> Float[Tensor, " j"]:
         """The ordered thresholds between neighbouring levels."""
-        return torch.cat([self.first[None], self.first + F.softplus(self.steps).cumsum(0)])
+        return torch.cat([self.first[None], self.first + functional.softplus(self.steps).cumsum(0)])
 
-    def forward(self, vector: Float[Tensor, "b d"]) -> Float[Tensor, "b k-1"]:
+    def forward(self, vector: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
         """Logits of y > j for each cut j, falling from left to right."""
         logits: Tensor = self.linear(vector) - self.cuts
         return logits
 
-    def loss(self, output: Float[Tensor, "b k-1"], target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+    def loss(self, output: Float[Tensor, "b j"], target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         """Mean negative log-likelihood over samples whose target is not −1; 0 if there are none."""
         known = target >= 0
         log_p = self._log_probabilities(output).gather(1, target.long().clamp(min=0)[:, None])[:, 0]
         return -torch.where(known, log_p, 0.0).sum() / known.sum().clamp(min=1)
 
-    def probabilities(self, output: Float[Tensor, "b k-1"], temperature: float = 1.0) -> Float[Tensor, "b k"]:
+    def probabilities(self, output: Float[Tensor, "b j"], temperature: float = 1.0) -> Float[Tensor, "b j+1"]:
         """Probabilities of the levels."""
         return self._log_probabilities(output / temperature).exp()
 
-    def predict(self, output: Float[Tensor, "b k-1"]) -> Int[Tensor, " b"]:
+    def predict(self, output: Float[Tensor, "b j"]) -> Int[Tensor, " b"]:
         """The likeliest level."""
         return self._log_probabilities(output).argmax(1)
 
-    def _log_probabilities(self, output: Float[Tensor, "b k-1"]) -> Float[Tensor, "b k"]:
+    def _log_probabilities(self, output: Float[Tensor, "b j"]) -> Float[Tensor, "b j+1"]:
         """log(σ(a) − σ(b)) = log σ(a) + log σ(−b) + log(1 − e^{b − a}) for neighbouring logits a > b."""
-        above, below = F.logsigmoid(output), F.logsigmoid(-output)
+        above, below = functional.logsigmoid(output), functional.logsigmoid(-output)
         gap = (output[:, :-1] - output[:, 1:]).clamp(min=1e-7)
         middle = above[:, :-1] + below[:, 1:] + torch.log(-torch.expm1(-gap))
         return torch.cat([below[:, :1], middle, above[:, -1:]], 1)
@@ -153,8 +153,7 @@ class Several(Head):
         self.dim = next(iter(heads.values())).dim
         self.heads: Mapping[str, Any] = nn.ModuleDict(heads)  # type: ignore[assignment]
         self.weights = dict.fromkeys(heads, 1.0) | dict(weights or {})
-        self.uncertain = weigh == "uncertainty"
-        self.log_variance = nn.Parameter(torch.zeros(len(heads)), requires_grad=self.uncertain)
+        self.log_variance = nn.Parameter(torch.zeros(len(heads))) if weigh == "uncertainty" else None
 
     def forward(self, vector: Float[Tensor, "b d"]) -> dict[str, Tensor]:
         """Each task's output."""
@@ -162,17 +161,17 @@ class Several(Head):
 
     def loss(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Weighted sum of the tasks' losses; a task with no target in the batch leaves the sum."""
-        total = self.log_variance.sum() * 0.0
+        total = torch.stack([x.sum() * 0.0 for x in output.values()]).sum()
         n = self.counts(target)
         for i, (name, head) in enumerate(self.heads.items()):
             if n[name] == 0:
                 continue
             loss = head.loss(output[name], target[name])
-            if self.uncertain:
+            if self.log_variance is None:
+                total = total + self.weights[name] * loss
+            else:
                 s = self.log_variance[i]
                 total = total + torch.exp(-s) * loss + s / 2
-            else:
-                total = total + self.weights[name] * loss
         return total
 
     def counts(self, target: Mapping[str, Tensor]) -> dict[str, int]:

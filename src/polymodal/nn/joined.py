@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from huggingface_hub.errors import HFValidationError
 from jaxtyping import Bool, Shaped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from polymodal.nn.pretrained import Pretrained
 WEIGHTS = "model.safetensors"
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What scalers are fitted on: padded inputs, masks and who is present."""
 
@@ -150,9 +152,9 @@ class Joined(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
         Counted by running one sample of zeros with `tokens` steps a part (1 where not said) under torch's
         operation counter, which sees matrix products, convolutions, attention and recurrent steps.
         """
-        inputs = {name: self.encoders[name].example((tokens or {}).get(name, 1)) for name in self.names}
         device = next(self.parameters()).device
-        inputs = {name: x.to(device) for name, x in inputs.items()}
+        members: Any = self.encoders
+        inputs = {name: members[name].example((tokens or {}).get(name, 1)).to(device) for name in self.names}
         masks = {name: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for name, x in inputs.items()}
         present = torch.ones(1, len(self.names), dtype=torch.bool, device=device)
         encoded, rows = {}, []
@@ -183,6 +185,22 @@ class Joined(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
         }
         save_file(state, str(save_directory / WEIGHTS), metadata={"format": "pt"})
         self._hub_mixin_config = config
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "Joined":
+        """Loads what `save_pretrained` wrote, from a folder or the hub, in eval mode.
+
+        Raises:
+            FileNotFoundError: no saved model there.
+        """
+        place = pretrained_model_name_or_path
+        try:
+            model: Joined = super().from_pretrained(place, **options)
+        except (OSError, KeyError, HFValidationError) as error:
+            raise FileNotFoundError(
+                f"no saved model at {place}: expected config.json and {WEIGHTS}"
+            ) from error
+        return model
 
     @classmethod
     def _from_pretrained(
@@ -235,11 +253,14 @@ def _scaler(encoder: nn.Module) -> tuple[list[Encoder], Scaler] | None:
 
 def counted(module: nn.Module, *inputs: Any) -> tuple[Any, int]:
     """What the module answers in eval mode, and how many multiply-adds that took."""
-    mode = module.training
+    modes = {m: m.training for m in module.modules()}
     module.eval()
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as n:
-        out = module(*inputs)
-    module.train(mode)
+    with torch.no_grad(), warnings.catch_warnings(), FlopCounterMode(display=False) as n:
+        warnings.simplefilter("ignore")  # switching it back on speaks of graphics cards
+        with torch.backends.mkldnn.flags(enabled=False):  # whose recurrent step the counter cannot see into
+            out = module(*inputs)
+    for part, mode in modes.items():
+        part.training = mode
     return out, n.get_total_flops() // 2
 
 
@@ -248,4 +269,4 @@ def _row(name: str, module: nn.Module, macs: int) -> dict[str, Any]:
 
 
 def _pretrained(spec: Any) -> list[Spec]:
-    return [inner for inner in within(spec) if inner["kind"] == "Pretrained"]
+    return [inner for inner in within(spec) if inner["class"] == "Pretrained"]

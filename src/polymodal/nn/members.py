@@ -32,7 +32,7 @@ def member(cls: M) -> M:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             values = list(bound.arguments.items())[1:]
-            object.__setattr__(self, "spec", {"kind": cls.__name__} | {k: _to_json(v) for k, v in values})
+            object.__setattr__(self, "spec", {"class": cls.__name__} | {k: _to_json(v) for k, v in values})
 
     cls.__init__ = remember  # type: ignore[method-assign]
     return cls
@@ -44,11 +44,11 @@ def build(spec: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: the spec names a part this installation does not have.
     """
-    kind = spec.get("kind")
+    kind = spec.get("class")
     if kind not in _KINDS:
         raise ValueError(f"unknown network part {kind!r}; known: {', '.join(sorted(_KINDS))}")
     cls = _KINDS[kind]
-    arguments = {name: _from_json(value) for name, value in spec.items() if name != "kind"}
+    arguments = {name: _from_json(value) for name, value in spec.items() if name != "class"}
     positional = [
         value
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
@@ -61,7 +61,7 @@ def build(spec: Mapping[str, Any]) -> Any:
 def within(spec: Any) -> Iterator[Spec]:
     """A spec and all specs inside it, in the order of arguments."""
     if isinstance(spec, dict):
-        if "kind" in spec:
+        if "class" in spec:
             yield spec
         for value in spec.values():
             yield from within(value)
@@ -83,7 +83,7 @@ def _to_json(value: Any) -> Any:
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        if "kind" in value:
+        if "class" in value:
             return build(value)
         return {key: _from_json(item) for key, item in value["items"]}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """Any transformers model of text, sound or pictures as an encoder, frozen or tuned."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from polymodal.nn.members import member
 
 Value = str | Sequence[str] | Shaped[np.ndarray, "..."]
 TOWERS = {"text": "text_config", "image": "vision_config"}  # where two-tower models keep each side
+READS = {"input_ids": "text", "input_values": "audio", "input_features": "audio", "pixel_values": "image"}
 
 
 @member
@@ -36,8 +37,11 @@ class Pretrained(Encoder):
 
     Raises:
         FileNotFoundError: neither a model folder nor a model on the hub.
-        ValueError: unknown kind or pooling.
+        ValueError: unknown kind or pooling, or a model of another kind.
     """
+
+    model: Any
+    dim: int
 
     def __init__(self, name: str, kind: str, tune: bool = False, pooling: str = "mean") -> None:
         super().__init__()
@@ -60,6 +64,7 @@ class Pretrained(Encoder):
 
     def forward(self, x: Shaped[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
         """Encodes what `prepare` made."""
+        run: Callable[[Tensor, Tensor], Encoded]
         run = {"text": self._words, "audio": self._frames, "image": self._patches}[self.kind]
         with torch.set_grad_enabled(self.tune and torch.is_grad_enabled()):
             return run(x, mask)
@@ -100,7 +105,7 @@ class Pretrained(Encoder):
         if self.kind == "image":
             from transformers.image_processing_base import ImageProcessingMixin
 
-            ImageProcessingMixin(**self.reader).save_pretrained(folder)
+            ImageProcessingMixin(**self.reader).save_pretrained(folder)  # type: ignore[no-untyped-call]
         else:
             self.reader.save_pretrained(folder)
 
@@ -109,7 +114,7 @@ class Pretrained(Encoder):
             return 2
         if self.kind == "image":
             return 3 * prod(_final_size(self.reader))
-        return self._wave(np.zeros(self.rate, np.float32)).shape[1]
+        return int(self._wave(np.zeros(self.rate, np.float32)).shape[1])
 
     def _ids(self, words: Sequence[str]) -> Int[np.ndarray, "t 2"]:
         limit = min(self.reader.model_max_length, _positions(self.model))
@@ -132,7 +137,7 @@ class Pretrained(Encoder):
         tokens = torch.einsum("btw,btd->bwd", weight, keep(hidden, mask))
         return pooled(tokens / weight.sum(1).clamp(min=1)[..., None], share.any(1))
 
-    def _wave(self, wave: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t _"]:
+    def _wave(self, wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "t _"]:
         wave = np.pad(wave, (0, max(0, _shortest(self.model.config) - len(wave))))
         key = self.reader.model_input_names[0]
         out = np.asarray(self.reader(wave, sampling_rate=self.rate, return_tensors="np")[key][0], np.float32)
@@ -143,7 +148,7 @@ class Pretrained(Encoder):
     def _frames(self, x: Shaped[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
         lengths = mask.sum(1)
         rows: list[Tensor] = [x.new_zeros(1, self.dim)] * len(x)
-        for n in lengths.unique().tolist():
+        for n in sorted(set(lengths.tolist())):
             group = (lengths == n).nonzero()[:, 0]
             if n == 0:
                 continue
@@ -189,6 +194,8 @@ def _model(name: str, kind: str) -> nn.Module:
         ) from error
     if getattr(config, "apply_spec_augment", False):
         config.apply_spec_augment = False  # its masks are longer than short sounds
+    if READS.get(model.main_input_name) != kind:
+        raise ValueError(f"model {name!r} reads {READS.get(model.main_input_name)}, not {kind}")
     tower: nn.Module = model.get_encoder() if config.is_encoder_decoder else model
     return tower
 
@@ -201,15 +208,15 @@ def _reader(name: str, kind: str, config: Any) -> Any:
         return _picture_settings(name, config)
     try:
         if kind == "audio":
-            return AutoFeatureExtractor.from_pretrained(name)
+            return AutoFeatureExtractor.from_pretrained(name)  # type: ignore[no-untyped-call]
         return AutoTokenizer.from_pretrained(name, add_prefix_space=True)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(f"model {name!r} comes without what prepares its {kind}") from error
 
 
 def _picture_settings(name: str, config: Any) -> dict[str, Any]:
-    """Size, mean and scale from preprocessor_config.json, read here since the library's way needs torchvision."""
-    from transformers.utils import cached_file
+    """Size, mean and scale as stored; the library's own reader of them may need torchvision."""
+    from transformers.utils.hub import cached_file
 
     found = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
     side = getattr(config, "image_size", 224)
