@@ -1,6 +1,7 @@
 """Encoders, a fusion and a head joined into one network, saved and loaded in the Hugging Face layout."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
