@@ -18,6 +18,7 @@ from polymodal.systems import shelf
 if TYPE_CHECKING:
     from polymodal.media import Invalid, Sample
     from polymodal.metrics import Estimate
+    from polymodal.runs.result import Ruling
 
 
 class Verbs(TyperGroup):
@@ -140,7 +141,7 @@ def run(
             record = Run.resume(earlier, watch=watch)
             if record.system != system:
                 raise ValueError(f"{resume} is a run of {record.system}, not of {system}")
-            config = shelf.override(recipe.Config(**record.config), options)
+            config = shelf.override(shelf.restored(recipe, record.config), options)
         else:
             config = shelf.configure(recipe, setting or "tiny", options)
             record = Run.create(system, vars_of(config), root=root, watch=watch)
@@ -205,66 +206,72 @@ def live() -> Iterator[Callable[[Mapping[str, Any]], None]]:
         yield watch
 
 
-def _result(folder: Path) -> None:
-    """The tables of a finished run: estimates, then claims."""
+def _draw(title: str, headings: str, rows: Iterable[Iterable[str]]) -> None:
+    """A table; cells are text, never markup, because data and models write some of them."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in headings.split(","):
+        table.add_column(heading, overflow="fold", justify="right" if heading in NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    console.print(table)
+
+
+NUMBERS = ("mean", "n", "groups", "expected", "first", "second", "difference", "pairs", "p (Holm)")
+COLOURS = {
+    "reproduced": "green",
+    "not reproduced": "red",
+    "undetermined": "yellow",
+    "error": "red",
+    "warning": "yellow",
+}
+
+
+def _result(folder: Path) -> None:
+    """The tables of a finished run: estimates, claims, and what the audit found."""
     from polymodal.runs import read_result
 
     result = read_result(folder)
     legend = result.sections.get("legend", {})
-    console = Console()
-    table = Table(title=f"{result.system} · estimates with 95 % intervals", title_justify="left", box=None)
-    for heading, justify in (
-        ("", "left"),
-        ("mean", "right"),
-        ("interval", "left"),
-        ("n", "right"),
-        ("groups", "right"),
-        ("role", "left"),
-        ("expected", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for name, estimate in result.estimates.items():
-        about = legend.get(name, {})
-        table.add_row(name, *_cells(estimate), about.get("role", ""), _number(about.get("expected")))
-    console.print(table)
-    _claims(console, result.claims)
-    for finding in result.sections.get("findings", []):
-        console.print(
-            f"audit {finding['severity']}: {finding['kind']} in {finding['where']} ({finding['n']})"
+    rows = [
+        (
+            name,
+            *_cells(found),
+            legend.get(name, {}).get("role", ""),
+            _number(legend.get(name, {}).get("expected")),
+        )
+        for name, found in result.estimates.items()
+    ]
+    _draw(f"{result.system}: estimates, 95 % intervals", ",mean,interval,n,groups,role,expected", rows)
+    _claims(result.claims)
+    found = result.sections.get("findings", [])
+    if found:
+        _draw(
+            "audit",
+            "severity,kind,where,n",
+            [(f["severity"], f["kind"], f["where"], str(f["n"])) for f in found],
         )
 
 
 def _cells(estimate: Estimate) -> tuple[str, str, str, str]:
     groups = "" if estimate.n_groups is None else str(estimate.n_groups)
     valid = str(estimate.n) if estimate.n == estimate.n_valid else f"{estimate.n_valid} of {estimate.n}"
-    return (
-        _number(estimate.mean),
-        f"[{_number(estimate.low)}, {_number(estimate.high)}]".replace("[", "\\["),
-        valid,
-        groups,
-    )
+    return _number(estimate.mean), f"[{_number(estimate.low)}, {_number(estimate.high)}]", valid, groups
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _claims(console: Any, claims: Iterable[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table(title="claims", title_justify="left", box=None)
-    for heading in ("verdict", "claim", "paper", "evidence"):
-        table.add_column(heading)
-    colour = {"reproduced": "green", "not reproduced": "red"}
-    for claim in claims:
-        verdict = claim["verdict"]
-        table.add_row(
-            f"[{colour.get(verdict, 'yellow')}]{verdict}[/]", claim["text"], claim["paper"], claim["evidence"]
-        )
-    console.print(table)
+def _claims(rulings: Iterable[Ruling]) -> None:
+    rows = [(one.verdict, one.text, one.paper, one.evidence) for one in rulings]
+    _draw("claims", "verdict,claim,paper,evidence", rows)
 
 
 @app.command()
@@ -272,19 +279,14 @@ def claims(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, out: Path = Path("out")
 ) -> None:
     """The claims of a system (or all), with the verdicts of its newest finished run."""
-    from rich.console import Console
-
     from polymodal.runs import newest, read_result
+    from polymodal.runs.result import Ruling
 
-    console = Console()
     for system in [shelf.resolve(name)] if name else shelf.known():
         folder = newest(system, out)
-        console.print(f"{system}: " + (f"verdicts of {folder}" if folder else f"not run yet under {out}/"))
-        nothing = [
-            {"verdict": "not run", "text": c.text, "paper": c.paper, "evidence": ""}
-            for c in shelf.load(system).CLAIMS
-        ]
-        _claims(console, read_result(folder).claims if folder else nothing)
+        typer.echo(f"{system}: " + (f"verdicts of {folder}" if folder else f"not run yet under {out}/"))
+        waiting = [Ruling(claim.text, claim.paper, "not run", "") for claim in shelf.load(system).CLAIMS]
+        _claims(read_result(folder).claims if folder else waiting)
 
 
 @app.command()
@@ -296,26 +298,18 @@ def report(folder: Out) -> None:
 
 
 @app.command()
-def compare(first: Out, second: Out, metric: str = "accuracy") -> None:
+def compare(first: Out, second: Out, metric: str = "") -> None:
     """Two runs, sample by sample: paired differences (second - first) with intervals and tests."""
-    from rich.console import Console
-    from rich.table import Table
-
     from polymodal.runs import compare as pair
 
     comparison = pair(first, second, metric=metric)
-    table = Table(title=f"{metric}: second - first, paired", title_justify="left", box=None)
-    for heading in ("", "first", "second", "difference", "interval", "pairs", "p (Holm)"):
-        table.add_column(heading)
-    for row in comparison.rows:
-        mean, interval, pairs, _ = _cells(row.difference)
-        table.add_row(
-            row.name, _number(row.first), _number(row.second), mean, interval, pairs, _number(row.p)
-        )
-    console = Console()
-    console.print(table)
+    rows = [
+        (row.name, _number(row.first), _number(row.second), *_cells(row.difference)[:3], _number(row.p))
+        for row in comparison.rows
+    ]
+    _draw(f"{comparison.metric}: second - first, paired", ",first,second,difference,interval,pairs,p (Holm)", rows)
     for note in comparison.notes:
-        console.print(note)
+        typer.echo(note)
 
 
 @app.command()
@@ -358,28 +352,22 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
 @data.command("check")
 def data_check(
     path: Annotated[Path, typer.Argument(metavar="PATH")],
+    columns: Annotated[str, typer.Option(help="Of feature tables: label:NAME,group:NAME.")] = "",
     quick: Annotated[bool, typer.Option(help="Leave out the checks that fit models.")] = False,
 ) -> None:
     """Audit a data set before anything trains; exit code 1 where something is an error."""
-    from rich.console import Console
-    from rich.table import Table
+    from polymodal.systems import sources
 
-    from polymodal.systems import reading
-
-    console = Console()
-    summary, findings = reading.check(path, quick=quick)
-    for key, value in summary.items():
-        console.print(f"{key:<14} {value}")
-    table = Table(
-        title=f"{len(findings)} findings" if findings else "nothing found", title_justify="left", box=None
-    )
-    for heading in ("severity", "kind", "where", "n", "evidence"):
-        table.add_column(heading, overflow="fold")
-    for finding in findings:
-        table.add_row(
-            finding.severity, finding.kind, finding.where, str(finding.n), "; ".join(finding.evidence[:3])
-        )
-    console.print(table)
+    findings, summary = sources.check(path, columns, quick=quick)
+    typer.echo(f"{summary.n} samples, {summary.invalid} invalid rows, {len(summary.groups)} groups")
+    typer.echo(f"targets: {', '.join(f'{n} {kind}' for kind, n in summary.targets.items())}")
+    if summary.classes:
+        typer.echo(f"classes: {', '.join(f'{name} {n}' for name, n in summary.classes.most_common(20))}")
+    for name, about in summary.parts.items():
+        spans = [f"{key} {low:g} to {about.high[key]:g}" for key, low in about.low.items()]
+        typer.echo(f"{name}: {about.readable} of {about.n} readable, {', '.join([*about.kinds, *spans])}")
+    rows = [(f.severity, f.kind, f.where, str(f.n), "; ".join(f.evidence[:3])) for f in findings]
+    _draw(f"{len(rows)} findings" if rows else "nothing found", "severity,kind,where,n,evidence", rows)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -393,7 +381,7 @@ def data_convert(
 ) -> None:
     """Read NumPy arrays and plain containers out of a pickle (and nothing else); write a data set folder."""
     from polymodal.media import pickles
-    from polymodal.runs import write
+    from polymodal.runs.shards import write
 
     n = write(pickles.samples_of(pickles.load(file)), to, form="parquet")
     typer.echo(f"{n} samples in {to}; look at them with: polymodal data check {to}")

@@ -6,7 +6,7 @@ import ast
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
@@ -115,6 +115,11 @@ def configure(recipe: Recipe, setting: str, options: Mapping[str, str]) -> Any:
     return override(base, options)
 
 
+def restored(recipe: Recipe, values: Mapping[str, Any]) -> Any:
+    """The Config that a run folder remembers; JSON has lists where it had tuples."""
+    return recipe.Config(**{key: tuple(x) if isinstance(x, list) else x for key, x in values.items()})
+
+
 def override(config: Any, options: Mapping[str, str]) -> Any:
     """`config` with text `options` laid over it; see `configure`."""
     types = get_type_hints(type(config))
@@ -148,8 +153,3 @@ def parse(text: str, kind: Any) -> Any:
     if kind in (int, float, str):
         return kind(text)
     raise ValueError(f"cannot be given on the command line ({kind})")
-
-
-def defaults(config_type: type[Any]) -> dict[str, Any]:
-    """Field name -> default of a Config, for `show`."""
-    return {field.name: None if field.default is MISSING else field.default for field in fields(config_type)}

@@ -1,0 +1,79 @@
+"""Any data set that some system can read, by path: its samples, and the whole check of it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polymodal.systems import shelf
+
+if TYPE_CHECKING:
+    from polymodal.media import Invalid, Sample
+    from polymodal.media.check import Finding, Summary
+
+
+def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:
+    """Samples of whatever lies at `path`, by the first system whose readers know its layout.
+
+    Args:
+        path: a folder or file.
+        columns: which columns of feature tables are what, `label:NAME,group:NAME`.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no system knows the layout; the message lists the known ones.
+    """
+    refusal: ValueError | None = None
+    for name in shelf.known():
+        if importlib.util.find_spec(f"polymodal.systems.{name}.readers") is None:
+            continue
+        try:
+            found: Iterator[Sample | Invalid] = importlib.import_module(
+                f"polymodal.systems.{name}.readers"
+            ).read(path, columns)
+        except ValueError as error:
+            refusal = refusal or error
+        else:
+            return found
+    raise refusal or ValueError(f"{path}: no system reads data")
+
+
+def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[Finding], Summary]:
+    """Everything that can be said of a data set before it trains.
+
+    Media and duplicates (`media.check`), columns and classes (`training.columns`), and where the samples name
+    an official split, the leak audit of that split.
+
+    Args:
+        path: a folder or file that `read` knows.
+        columns: as for `read`.
+        quick: leave out the checks that fit forests and regressions.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no known layout.
+    """
+    from polymodal.media import Sample
+    from polymodal.media.check import check as look_through
+    from polymodal.training import official
+    from polymodal.training.audit import audit
+    from polymodal.training.columns import columns as look
+
+    kept: list[Sample] = []
+
+    def passing() -> Iterator[Sample | Invalid]:
+        for row in read(path, columns):
+            if isinstance(row, Sample):
+                kept.append(row)
+            yield row
+
+    findings, summary = look_through(passing())
+    findings += look(kept)
+    if any("split" in sample.tags for sample in kept):
+        findings += audit(kept, official(kept, seed=0), seed=0, costly=not quick)
+    rank = ("error", "warning", "note")
+    once = {(one.kind, one.where): one for one in findings}  # the audit repeats some of the columns' checks
+    return sorted(once.values(), key=lambda one: rank.index(one.severity)), summary
