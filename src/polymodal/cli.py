@@ -18,7 +18,6 @@ from polymodal.systems import shelf
 if TYPE_CHECKING:
     from polymodal.media import Invalid, Sample
     from polymodal.metrics import Estimate
-    from polymodal.runs.result import Ruling
 
 
 class Verbs(TyperGroup):
@@ -269,8 +268,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _claims(rulings: Iterable[Ruling]) -> None:
-    rows = [(one.verdict, one.text, one.paper, one.evidence) for one in rulings]
+def _claims(rulings: Iterable[Mapping[str, str]]) -> None:
+    rows = [(one["verdict"], one["text"], one["paper"], one["evidence"]) for one in rulings]
     _draw("claims", "verdict,claim,paper,evidence", rows)
 
 
@@ -280,12 +279,14 @@ def claims(
 ) -> None:
     """The claims of a system (or all), with the verdicts of its newest finished run."""
     from polymodal.runs import newest, read_result
-    from polymodal.runs.result import Ruling
 
     for system in [shelf.resolve(name)] if name else shelf.known():
         folder = newest(system, out)
         typer.echo(f"{system}: " + (f"verdicts of {folder}" if folder else f"not run yet under {out}/"))
-        waiting = [Ruling(claim.text, claim.paper, "not run", "") for claim in shelf.load(system).CLAIMS]
+        waiting = [
+            {"verdict": "not run", "text": claim.text, "paper": claim.paper, "evidence": ""}
+            for claim in shelf.load(system).CLAIMS
+        ]
         _claims(read_result(folder).claims if folder else waiting)
 
 
@@ -307,7 +308,11 @@ def compare(first: Out, second: Out, metric: str = "") -> None:
         (row.name, _number(row.first), _number(row.second), *_cells(row.difference)[:3], _number(row.p))
         for row in comparison.rows
     ]
-    _draw(f"{comparison.metric}: second - first, paired", ",first,second,difference,interval,pairs,p (Holm)", rows)
+    _draw(
+        f"{comparison.metric}: second - first, paired",
+        ",first,second,difference,interval,pairs,p (Holm)",
+        rows,
+    )
     for note in comparison.notes:
         typer.echo(note)
 
