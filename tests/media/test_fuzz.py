@@ -287,7 +287,8 @@ import pytest  # noqa: E402 - the child has no need of it
 @pytest.mark.parametrize("name", SEEDS)
 def test_mutated_files_are_decoded_or_refused(name: str) -> None:
     command = [sys.executable, __file__, name, "0", str(CASES)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("COV")}  # at full speed
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=plain)
     lines = done.stdout.splitlines()
     last = lines[-1] if lines else "none"
     assert done.returncode == 0, (

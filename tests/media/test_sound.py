@@ -147,7 +147,8 @@ def test_headers_that_lie() -> None:
 
 
 def test_fewer_samples_than_the_header_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soundfile.SoundFile, "blocks", lambda *args, **options: iter([np.zeros((9, 1), np.float32)]))
+    nine = np.zeros((9, 1), np.float32)
+    monkeypatch.setattr(soundfile.SoundFile, "blocks", lambda *args, **options: iter([nine]))
     assert reason(Audio(encoded(TONE))) == ("broken", "9 of 8,000 samples can be decoded")
 
 

@@ -1,4 +1,4 @@
-"""Samples and messages: named parts with an identity, a group and a target; any file as a part."""
+"""Samples and messages: parts with a name, a group and a target; any file as a part."""
 
 import hashlib
 from collections.abc import Callable, Mapping

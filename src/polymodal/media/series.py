@@ -96,7 +96,7 @@ class Series:
         if not isinstance(self.source, np.ndarray):
             return bytes_of(self.source, self.limits)
         stream = io.BytesIO()
-        np.save(stream, self.source, allow_pickle=False)
+        np.lib.format.write_array(stream, self.source, allow_pickle=False)
         return stream.getvalue()
 
     def digest(self) -> str:

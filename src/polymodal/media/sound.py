@@ -1,4 +1,4 @@
-"""Sound: WAV, FLAC and OGG, and the sound of MP4, WebM and AVI, as mono waves of a bounded length."""
+"""Sound: WAV, FLAC, OGG, and what MP4, WebM and AVI sound like, as mono waves."""
 
 import io
 import math
