@@ -13,7 +13,7 @@ from tests.training.worlds import ready
 from torch import Tensor, nn
 
 from polymodal.training.batches import Batch, batches, mean_loss, predict
-from polymodal.training.loop import fit
+from polymodal.training.loop import _stream, fit
 
 TABLE = ready(120)
 ROWS = range(60)
@@ -196,8 +196,8 @@ def test_patience() -> None:
 def test_without_evaluation_the_last_weights_stay() -> None:
     module = net()
     for step in fit(module, feed, loss, seed=0, steps=3):
+        assert step.val is None
         last = weights(module)
-    assert step.val is None
     assert same(weights(module), last)
 
 
@@ -222,11 +222,8 @@ def test_schedules() -> None:
 
 def test_rates_of_a_given_optimizer_are_peaks() -> None:
     module = net()
-    groups = [
-        {"params": module.hidden.parameters(), "lr": 1e-3},
-        {"params": module.out.parameters(), "lr": 1e-1},
-    ]
-    optimizer = torch.optim.SGD(groups)
+    layers = {module.hidden: 1e-3, module.out: 1e-1}
+    optimizer = torch.optim.SGD([{"params": x.parameters(), "lr": lr} for x, lr in layers.items()])
     list(fit(module, feed, loss, seed=0, steps=4, optimizer=optimizer, schedule="linear"))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.25e-3, 0.25e-1])
 
@@ -279,7 +276,7 @@ def test_errors() -> None:
 
 
 def test_states_of_others_are_refused() -> None:
-    state = next(fit(net(), feed, loss, seed=0, steps=1)).state()
+    [state] = [step.state() for step in fit(net(), feed, loss, seed=0, steps=1)]
     with pytest.raises(ValueError, match="made with seed 0, not 1"):
         fit(net(), feed, loss, seed=1, steps=1, state=state)
     with pytest.raises(ValueError, match="the state is of another module"):
@@ -306,6 +303,7 @@ def test_a_finished_state_yields_nothing_and_restores_the_best() -> None:
 
 
 WORKER = '''
+import os
 import sys
 from pathlib import Path
 
@@ -313,7 +311,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from polymodal.training.loop import fit
+from polymodal.training.loop import _stream, fit
 
 
 class Rows(tuple):
@@ -343,41 +341,43 @@ def loss(module, batch):  # reaches into the bare module, and leaves a layer out
     return (out[:, 0] - x.sum(1)).square().mean()
 
 
-out, steps, state = Path(sys.argv[1]), int(sys.argv[2]), None
-torch.manual_seed(int(sys.argv[3]))
-seen, module = [], Net()
-local = float(torch.rand(()))
-vals = []
-for step in fit(module, feed, loss, seed=1, steps=steps, lr=0.01, evaluate=lambda: local - len(vals), every=3):
+rank = int(os.environ["RANK"])
+torch.manual_seed(rank)  # other weights and another opinion on val in each process
+seen, vals, module, opinion = [], [], Net(), float(rank)
+for step in fit(module, feed, loss, seed=1, steps=6, lr=0.01, evaluate=lambda: opinion - len(vals), every=3):
     if step.val is not None:
         vals.append(step.val)
     last = step.loss
-rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 numbers = {"seen": torch.stack(seen), "loss": torch.tensor(last), "vals": torch.tensor(vals)}
-save_file(module.state_dict() | numbers, out / f"{rank}.safetensors")
+save_file(module.state_dict() | numbers, Path(sys.argv[1]) / f"{rank}.safetensors")
 '''
 
 
 def test_two_processes_share_the_batches_and_end_with_equal_weights(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    launch = [
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    launch = ["-W", "error", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
-        [*launch, str(script), str(tmp_path), "6", "0"],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        [sys.executable, *launch, str(script), str(tmp_path)],
+        env=plain | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     a, b = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
     assert a.pop("seen").tolist() == [[0, 0], [0, 2], [1, 0], [1, 2], [2, 0], [2, 2]]
     assert b.pop("seen").tolist() == [[0, 1], [0, 3], [1, 1], [1, 3], [2, 1], [2, 3]]
+    assert a["vals"].tolist() == [0.0, -1.0]
     assert same(a, b)  # weights, and the numbers a consumer may stop by
+
+
+def test_an_epoch_with_fewer_batches_than_processes_is_dealt_again() -> None:
+    shares = [
+        [next(stream)[2] for stream in [_stream(lambda epoch: "ab", 0, 0, rank, 3)]] for rank in range(3)
+    ]
+    assert shares == [["a"], ["b"], ["a"]]
+    later = _stream(lambda epoch: "abcde", 0, 2, 1, 2)
+    assert [next(later) for _ in range(3)] == [(0, 4, "d"), (1, 2, "b"), (1, 4, "d")]
