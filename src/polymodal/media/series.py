@@ -180,7 +180,12 @@ def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Floa
 
 
 def _number(cell: str) -> float:
-    return math.nan if cell.strip().lower() in MISSING else float(cell)
+    try:
+        return float(cell)
+    except ValueError:
+        if cell.strip().lower() in MISSING:
+            return math.nan
+        raise
 
 
 def _numeric(row: list[str]) -> bool:
