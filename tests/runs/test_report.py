@@ -127,6 +127,10 @@ def test_every_section_is_there_and_every_figure_has_words(html: str) -> None:
     assert "nan" not in re.sub(r"iemocap/accuracy nan", "", html)
 
 
+def test_lines_of_no_difference_and_of_kept_words_are_drawn(html: str) -> None:
+    assert html.count('stroke-dasharray="3,3"') == 4  # differences and calibration, each drawn twice
+
+
 def test_the_folder_stands_alone(page: Path) -> None:
     used = re.findall(r'src="([^"]+)"', page.read_text())
     assert used

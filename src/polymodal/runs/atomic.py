@@ -1,4 +1,4 @@
-"""Whole files or none: every write lands in a temporary neighbour, is synced, then takes its name."""
+"""Whole files or none: written beside their place, synced, then given their name."""
 
 import csv
 import json

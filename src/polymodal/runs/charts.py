@@ -65,9 +65,9 @@ def _svg(chart: Any, rows: Sequence[Row], alt_text: str) -> Markup:
         .configure_title(color=INK, fontSize=13, fontWeight="normal", anchor="start")
     )  # fmt: skip
     version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    text = vl_convert.vegalite_to_svg(
-        {**chart.to_dict(validate=False), "datasets": {"rows": list(rows)}}, vl_version=version
-    )
+    drawing = chart.to_dict(validate=False)
+    drawing["datasets"] = {**drawing.get("datasets", {}), "rows": list(rows)}
+    text = vl_convert.vegalite_to_svg(drawing, vl_version=version)
     text = re.sub(r"<[^>]+>", lambda tag: NOISE.sub("", tag[0]), text)
     width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', text)[:2])
     label = f'role="img" aria-label="{escape(alt_text)}"'

@@ -1,4 +1,4 @@
-"""Two runs of the same samples, side by side: paired differences, never two averages held together."""
+"""Two runs of the same samples: paired differences, never two averages side by side."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

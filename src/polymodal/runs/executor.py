@@ -1,4 +1,4 @@
-"""One list of jobs, three places to do it: here, in processes, or on a Ray cluster, with equal results."""
+"""One list of jobs, done here, in processes or on Ray, with equal results."""
 
 import logging
 import os

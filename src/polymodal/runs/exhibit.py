@@ -1,4 +1,4 @@
-"""Parts as files a browser can show: the original bytes where it can, else a plain re-encoding."""
+"""Parts as files that a browser can show, and back again for the report."""
 
 import math
 from collections.abc import Sequence

@@ -183,6 +183,11 @@ def _is_difference(estimate: Estimate) -> bool:
     return estimate.p is not None or estimate.method.startswith("paired")
 
 
+def _is_score(estimate: Estimate) -> bool:
+    known = all(map(math.isfinite, _ends(estimate)))
+    return known and estimate.method != "exact" and not _is_difference(estimate)
+
+
 def _forest(rows: list[Page], group: str, zero: bool) -> charts.Figure | None:
     shown = [row for row in rows if all(map(math.isfinite, _ends(row["estimate"])))]
     if not shown:
@@ -210,8 +215,8 @@ def _tiles(groups: Mapping[str, list[Page]]) -> list[Page]:
     """The first result of each group (four at most) with the group's best baseline beside it."""
     tiles = []
     for group, rows in groups.items():
-        results = [row for row in rows if row["role"] == "result" and not _is_difference(row["estimate"])]
-        if not results or not all(map(math.isfinite, _ends(results[0]["estimate"]))):
+        results = [row for row in rows if row["role"] == "result" and _is_score(row["estimate"])]
+        if not results:
             continue
         first = results[0]
         rivals = [row for row in rows if row["role"] == "baseline" and math.isfinite(row["estimate"].mean)]

@@ -1,4 +1,4 @@
-"""What a run may remember: JSON nests whose leaves may be NumPy arrays, written without pickle."""
+"""What a run may remember: JSON nests with NumPy arrays, written without pickle."""
 
 import dataclasses
 import hashlib
