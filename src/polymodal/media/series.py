@@ -146,9 +146,11 @@ def _npy(source: Path | bytes, limits: Limits) -> Float64[np.ndarray, "t d"]:
 
 
 def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
+    mark = b"\xef\xbb\xbf"
     for line in stream:
-        _check_width(line.count(b",") + 1, where)  # before a split makes an object of every cell
-        yield line.decode("utf-8-sig")
+        if len(line) > WIDTH:
+            _check_width(line.count(b",") + 1, where)  # before a split makes an object of every cell
+        yield line.removeprefix(mark).decode()
 
 
 def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Float64[np.ndarray, "t d"]:
@@ -175,7 +177,11 @@ def _csv(source: Path | bytes, columns: tuple[str, ...], limits: Limits) -> Floa
                     "broken", where, f"line {rows.line_num} has {len(row)} cells, not {len(first)}"
                 )
             _check_cells(len(cells) + len(keep), where, limits)
-            cells.extend(map(_number, [row[position] for position in keep] if columns else row))
+            chosen = [row[position] for position in keep] if columns else row
+            try:
+                cells.extend([float(cell) for cell in chosen])
+            except ValueError:
+                cells.extend([_number(cell) for cell in chosen])
     return np.frombuffer(cells, dtype=np.float64).reshape(-1, max(len(keep), 1)).copy()
 
 
