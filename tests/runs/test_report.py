@@ -165,10 +165,8 @@ def test_lost_media_and_long_curves(tmp_path: Path) -> None:
                                                    "v": {"kind": "video", "path": "clip.webm"}},
                               "target": 0.5, "prediction": None}])  # fmt: skip
     (run.folder / "clip.webm").write_bytes(b"clip")
-    rows = [
-        {"arm": "a", "seed": 0, "step": n, "loss": 1 / (1 + n), "val": None, "world": "w"}
-        for n in range(1000)
-    ]
+    curve = [{"seed": 0, "step": n, "loss": 1 / (1 + n), "val": None} for n in range(1000)]
+    rows = [{"arm": f"w/{arm}", **row} for arm in range(17) for row in curve]
     run.section("learning", rows)
     run.section(
         "missing",
@@ -191,6 +189,7 @@ def test_lost_media_and_long_curves(tmp_path: Path) -> None:
     assert (page.parent / "clip.webm").read_bytes() == b"clip"
     assert "invalid" in text
     assert "w: training loss" in text
+    assert text.count('class="key line dotted"') == 1
     assert 'id="missing"' not in text
     assert len(page.read_bytes()) < 1_500_000
 

@@ -16,7 +16,7 @@ WIDE, NARROW = 676, 330
 
 INK, MUTED, LINE, PAPER, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "paper", "accent"))
 HUES = [f"var(--hue-{n})" for n in range(1, 9)]
-DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+DASHES = {"line": [1, 0], "line dashed": [6, 3], "line dotted": [2, 2]}
 ROLES = {"result": ACCENT, "baseline": MUTED, "control": "var(--control)"}
 SHAPES = {"result": "circle", "baseline": "square", "control": "diamond"}
 NOISE = re.compile(r' (?:aria-[a-z]+|role|pointer-events|font-family)="[^"]*"')
@@ -30,7 +30,7 @@ class Figure:
     wide: Markup
     narrow: Markup
     keys: tuple[tuple[str, str, str], ...] = ()
-    """Label, colour and mark (circle, square, diamond, line, tick) of what the figure shows."""
+    """Label, colour and mark (a class of the style sheet) of what the figure shows."""
 
 
 def _figure(
@@ -136,16 +136,21 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
     return _figure(draw, rows, alt_text, keys)
 
 
-def _hues(arms: Sequence[str]) -> Any:
+def _hues(arms: Sequence[str]) -> dict[str, Any]:
+    """Eight hues, and when these are used up the same ones dashed, then dotted."""
     import altair as alt
 
-    return alt.Color(
-        "arm:N", legend=None, scale=alt.Scale(domain=arms, range=[HUES[i % 8] for i in range(len(arms))])
-    )
+    hues = [HUES[i % 8] for i in range(len(arms))]
+    dashes = [list(DASHES.values())[i // 8 % 3] for i in range(len(arms))]
+    return {
+        "color": alt.Color("arm:N", legend=None, scale=alt.Scale(domain=arms, range=hues)),
+        "strokeDash": alt.StrokeDash("arm:N", legend=None, scale=alt.Scale(domain=arms, range=dashes)),
+    }
 
 
 def _keys(arms: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [(arm, HUES[i % 8], "line") for i, arm in enumerate(arms)] if len(arms) > 1 else []
+    marks = list(DASHES)
+    return [(arm, HUES[i % 8], marks[i // 8 % 3]) for i, arm in enumerate(arms)] if len(arms) > 1 else []
 
 
 def learning(rows: Sequence[Row], column: str, alt_text: str) -> Figure:
@@ -164,7 +169,7 @@ def learning(rows: Sequence[Row], column: str, alt_text: str) -> Figure:
     def draw(width: int, base: Any) -> Any:
         x = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=width // 80, format="~s"))
         y = alt.Y(f"{column}:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-        base = base.encode(x=x, color=_hues(arms))
+        base = base.encode(x=x, **_hues(arms))
         mean = base.mark_line(strokeWidth=2).encode(y=y.aggregate("mean"))
         thin = base.mark_line(strokeWidth=1, opacity=0.28).encode(y=y, detail="seed:N")
         return (thin + mean if seeds > 1 else mean).properties(width=width - 40, height=200)
@@ -273,10 +278,11 @@ def missing(rows: Sequence[Row], alt_text: str) -> Figure:
     def draw(width: int, base: Any) -> Any:
         x = alt.X("p:Q", title="probability that a part is missing", axis=alt.Axis(grid=False, tickCount=5))
         y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-        base = base.encode(x=x, color=_hues(arms))
+        hues = _hues(arms)
+        base = base.encode(x=x, color=hues["color"])
         bands = base.mark_area(opacity=0.14).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
         spans = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
-        lines = base.mark_line(strokeWidth=2).encode(y=y)
+        lines = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=hues["strokeDash"])
         points = base.mark_point(filled=True, opacity=1, size=36).encode(y=y)
         known = base.transform_filter("isValid(datum.expected)")
         ticks = known.mark_point(shape="stroke", size=200, strokeWidth=2, opacity=1)

@@ -255,15 +255,21 @@ def _spanned(rows: list[Page], key: str) -> list[Page]:
 
 
 def _learning(data: list[Page]) -> Page:
+    """Curves of one world a figure; the world is the arm's first segment where it is not a field."""
+    worlds: dict[str, list[Page]] = {}
+    for row in data:
+        world, _, arm = str(row["arm"]).rpartition("/")
+        worlds.setdefault(row.get("world") or world, []).append({**row, "arm": arm})
     figures = []
-    for world in dict.fromkeys(row.get("world", "") for row in data):
+    for world, rows in worlds.items():
         for column, words in (("loss", "training loss"), ("val", "validation score")):
-            here = [row for row in data if row.get("world", "") == world and row.get(column) is not None]
+            here = [row for row in rows if row.get(column) is not None]
             if here:
-                arms = ", ".join(dict.fromkeys(str(row["arm"]) for row in here))
-                spoken = f"{words} by step for {arms}{' in ' + world if world else ''}"
+                arms = ", ".join(dict.fromkeys(row["arm"] for row in here))
                 title = f"{world}: {words}" if world else words
-                figures.append((title, charts.learning(_thinned(here), column, spoken)))
+                figures.append(
+                    (title, charts.learning(_thinned(here), column, f"{title} by step for {arms}"))
+                )
     return {"learning": figures} if figures else {}
 
 
