@@ -144,6 +144,12 @@ def test_no_machine_paths_in_the_tree() -> None:
 def test_every_source_file_has_its_tests() -> None:
     missing = []
     for folder in ("media", "metrics", "nn", "training", "runs"):
-        tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests" / folder).glob("test_*.py"))
-        missing += [place(p) for p in (SRC / folder).glob("[a-z]*.py") if p.stem not in tests]
+        files = list((ROOT / "tests" / folder).glob("test_*.py"))
+        tests = "\n".join(file.read_text(encoding="utf-8") for file in files)
+        missing += [
+            place(path)
+            for path in (SRC / folder).glob("[a-z]*.py")
+            if f".{path.stem} import" not in tests
+            and f"test_{path.stem}" not in {file.stem for file in files}
+        ]
     assert not missing
