@@ -1,4 +1,4 @@
-"""The public contracts: call one on your own metric, part or recipe; it raises where it is broken."""
+"""The public contracts: call one on your own part, encoder, metric, split or recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking through a data set before anything trains: faults, what cannot be read, what is there twice."""
+"""Looking through a data set before training: faults, unreadable media, duplicates."""
 
 import hashlib
 from collections import Counter

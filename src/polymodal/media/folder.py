@@ -1,4 +1,4 @@
-"""A folder of samples: JSON lines or Parquet shards, read row by row, each row a sample or its fault."""
+"""A folder of samples, JSON lines or Parquet shards: each row a sample or its fault."""
 
 import json
 import math

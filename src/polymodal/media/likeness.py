@@ -1,4 +1,4 @@
-"""What looks, reads or sounds alike: near-duplicates among vectors, texts, pictures and sounds."""
+"""What looks, reads or sounds alike: near-duplicates of vectors, texts, pictures, sounds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STEADY = 1.0  # dB; a sound whose bands move less than this is told by its stron
 
 
 def near_vectors(
-    x: Num[np.ndarray, "n d"], threshold: float = 0.9995, *, block: int = 1024, most: int = MOST
+    x: Num[np.ndarray, "n d"], threshold: float = 0.9995, *, block: int = 4096, most: int = MOST
 ) -> list[Pair]:
     """Pairs of rows with cosine at or above `threshold`, each with i < j, in order.
 

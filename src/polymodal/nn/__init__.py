@@ -1,4 +1,4 @@
-"""Networks: encoders of each part, fusions that join them, heads that answer, all saved in safetensors.
+"""Networks: encoders of each part, fusions that join them, heads that answer.
 
 Axis names in every signature: b batch, t token or time, n region or patch, d dim, h w c height, width and
 channel, m modality (part), k class. A mask is true where a position is real; `present` where a part is.

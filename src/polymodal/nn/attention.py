@@ -1,4 +1,4 @@
-"""Masked multi-head attention and the transformer block that text, pictures and fusion share."""
+"""Masked attention and the transformer block that text, pictures and fusion share."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn

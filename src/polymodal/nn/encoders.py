@@ -1,4 +1,4 @@
-"""Encoders of one part: a scaler, dense and recurrent layers, convolutions; padding never matters."""
+"""Encoders of one part: scaler, dense, recurrent, convolved; padding never matters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

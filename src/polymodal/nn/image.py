@@ -1,4 +1,4 @@
-"""Encoders of pictures and frames from scratch: a small convolution to regions, a small transformer."""
+"""Encoders of pictures and frames from scratch: convolved patches, a small transformer."""
 
 from collections.abc import Sequence
 from math import prod

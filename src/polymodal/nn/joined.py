@@ -1,4 +1,4 @@
-"""Encoders, a fusion and a head joined into one network, saved and loaded in the Hugging Face layout."""
+"""Encoders, a fusion and a head as one network, saved in the Hugging Face layout."""
 
 import copy
 import warnings
@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from jaxtyping import Bool, Shaped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from polymodal.nn.encoders import Chain, Encoded, Encoder, Scaler
@@ -258,7 +259,8 @@ def counted(module: nn.Module, *inputs: Any) -> tuple[Any, int]:
     module.eval()
     with torch.no_grad(), warnings.catch_warnings(), FlopCounterMode(display=False) as n:
         warnings.simplefilter("ignore")  # switching it back on speaks of graphics cards
-        with torch.backends.mkldnn.flags(enabled=False):  # whose recurrent step the counter cannot see into
+        # fused steps of recurrence and attention hide their products from the counter
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
             out = module(*inputs)
     for part, mode in modes.items():
         part.training = mode

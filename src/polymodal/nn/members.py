@@ -1,4 +1,4 @@
-"""What every network part shares: the arguments that made it, kept as JSON, and the way back."""
+"""What every network part keeps: the arguments that made it, as JSON, and the way back."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""What any model has to beat: majority, prior, logistic, forest, character n-grams; fitted on train."""
+"""What any model has to beat: majority, prior, logistic, forest, character n-grams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a ready table to tensors, in an order fixed by seed and epoch; and what a net says of them."""
+"""From a ready table to tensors, in an order fixed by seed and epoch."""
 
 from __future__ import annotations
 

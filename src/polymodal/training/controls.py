@@ -1,4 +1,4 @@
-"""What a result has to be held against: parts removed, shuffled, drowned, missing; targets permuted."""
+"""What a result is held against: parts removed, shuffled, drowned; targets permuted."""
 
 from __future__ import annotations
 
