@@ -19,7 +19,7 @@ STEADY = 1.0  # dB; a sound whose bands move less than this is told by its stron
 
 
 def near_vectors(
-    x: Num[np.ndarray, "n d"], threshold: float = 0.9995, *, block: int = 4096, most: int = MOST
+    x: Num[np.ndarray, "n d"], threshold: float = 0.9995, *, block: int = 1024, most: int = MOST
 ) -> list[Pair]:
     """Pairs of rows with cosine at or above `threshold`, each with i < j, in order.
 
@@ -39,21 +39,32 @@ def near_vectors(
 
 def _near(unit: Float32[np.ndarray, "n d"], threshold: float, block: int, most: int) -> list[Pair]:
     head = _head(unit, 64)
-    least = threshold - 1e-5  # room for rounding; the pairs found are confirmed below
+    bound = unit if head is None else head
+    least = threshold - 1e-5  # room for rounding; the pairs found are confirmed in float64
     out: list[Pair] = []
     for i in range(0, len(unit), block):
         for j in range(i, len(unit), block):
-            if head is not None and (head[i : i + block] @ head[j : j + block].T).max() < least:
+            cosine = bound[i : i + block] @ bound[j : j + block].T
+            if i == j:
+                np.fill_diagonal(cosine, -1)
+            if cosine.max() < least:
                 continue
-            rows = _close(unit[i : i + block], unit[j : j + block], least)
-            for a, b in zip(*rows, strict=True):
-                if i + a < j + b:
-                    cosine = float(unit[i + a].astype(np.float64) @ unit[j + b].astype(np.float64))
-                    if cosine >= threshold - 1e-7:  # the unit rows themselves are rounded to float32
-                        out.append((int(i + a), int(j + b), min(cosine, 1.0)))
+            if head is not None and np.count_nonzero(cosine >= least) > 4 * block:
+                cosine = unit[i : i + block] @ unit[j : j + block].T
+            a, b = np.nonzero(cosine >= least)
+            rows = np.stack([a + i, b + j])[:, a + i < b + j]
+            for at in range(0, rows.shape[1], 8192):
+                out += _confirmed(unit, rows[:, at : at + 8192], threshold)
                 if len(out) >= most:
-                    return sorted(out)
+                    return sorted(out)[:most]
     return sorted(out)
+
+
+def _confirmed(unit: NDArray[np.float32], rows: NDArray[np.intp], threshold: float) -> Iterator[Pair]:
+    a, b = rows
+    cosine = np.einsum("nd,nd->n", unit[a], unit[b], dtype=np.float64)
+    kept = cosine >= threshold - 1e-7  # the unit rows themselves are rounded to float32
+    return zip(a[kept].tolist(), b[kept].tolist(), np.minimum(cosine[kept], 1).tolist(), strict=True)
 
 
 def _unit(x: Num[np.ndarray, "n d"], centred: bool = False) -> Float32[np.ndarray, "n d"]:
@@ -82,12 +93,6 @@ def _head(unit: Float32[np.ndarray, "n d"], k: int) -> Float32[np.ndarray, "n _"
     head = unit @ base
     rest = np.sqrt(np.maximum(0, 1 - np.sum(head * head, axis=1, keepdims=True)))
     return np.hstack([head, rest]).astype(np.float32)
-
-
-def _close(a: NDArray[np.float32], b: NDArray[np.float32], least: float) -> tuple[NDArray[np.intp], ...]:
-    """Rows of a and of b whose product is `least` or more; the maximum first, as most blocks have none."""
-    cosine = a @ b.T
-    return np.nonzero(cosine >= least) if cosine.max() >= least else (np.empty(0, np.intp),) * 2
 
 
 def shingles(text: str) -> UInt64[np.ndarray, " s"]:
