@@ -31,10 +31,10 @@ WORLDS = {"redundant": FULL, "synergy": SYNERGY}
 KEPT = {"plain": (0.889, 0.741, 0.566, 0.372, 0.168), "robust": (0.887, 0.789, 0.645, 0.44, 0.167)}
 TRUTH = (0.8894, 0.7924, 0.6496, 0.4461, 0.1667)
 CONTROLS = {
-    "only text": (-0.129, 0.0004),
-    "drop video": (-0.034, 0.002),
-    "shuffle audio at test": (-0.178, 0.0004),
-    "noise on video, σ 1": (-0.011, 0.21),
+    "redundant/only text": (0.129, 0.0004),
+    "redundant/drop video": (0.034, 0.002),
+    "redundant/shuffle audio at test": (0.178, 0.0004),
+    "synergy/noise on video, σ 1": (0.011, 0.21),
 }
 COST = [
     {"name": "concat + dense", "parameters": 5830, "macs": 11_212_800, "steps": 1800, "latency ms": 0.21},
@@ -152,7 +152,7 @@ def sections(run: Run) -> None:
     lost = [{"arm": arm, "p": i / 4, "estimate": near(y), "expected": TRUTH[i]} for arm, i, y in points]
     run.section("missing", [{**row, "expected": None} if row["arm"] == "plain" else row for row in lost])
     controls = [
-        {"name": k, "estimate": near(0.881 + d), "difference": near(d, p=p)} for k, (d, p) in CONTROLS.items()
+        {"name": k, "estimate": near(0.881 - d), "difference": near(d, p=p)} for k, (d, p) in CONTROLS.items()
     ]
     run.section("controls", [*controls, {"name": "prior", "estimate": near(0.17), "difference": None}])
     run.section("findings", FINDINGS)

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from polymodal.metrics import Estimate, proportion
 
 Row = dict[str, Any]
-WIDE, NARROW = 676, 330
+WIDE, NARROW = 740, 330
 """Inner widths in CSS pixels: text keeps its size on a phone because the figure is drawn twice."""
 
 INK, MUTED, LINE, PAPER, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "paper", "accent"))
@@ -105,9 +105,9 @@ def forest(rows: Sequence[Row], alt_text: str, *, zero: bool = False) -> Figure:
 
     def draw(width: int, base: Any) -> Any:
         beside = width == WIDE  # on a phone the labels stand above their lines, which need the width
-        column = 190 if beside else 0
+        column = min(300, max(120, 30 + 8 * max(map(len, order)))) if beside else 0
         labels = alt.Axis(
-            labelColor=INK, labelLimit=column - 20, labelAlign="left", labelPadding=column, grid=False
+            labelColor=INK, labelLimit=column - 8, labelAlign="left", labelPadding=column, grid=False
         )
         y = alt.Y("label:N", sort=order, title=None, axis=labels if beside else None)
         x = alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=5))
@@ -286,12 +286,12 @@ def missing(rows: Sequence[Row], alt_text: str) -> Figure:
         points = base.mark_point(filled=True, opacity=1, size=36).encode(y=y)
         known = base.transform_filter("isValid(datum.expected)")
         ticks = known.mark_point(shape="stroke", size=200, strokeWidth=2, opacity=1)
-        expected = ticks.encode(y=alt.Y("expected:Q", title=None), color=alt.value(INK))
+        expected = ticks.encode(y=alt.Y("expected:Q", title=None))
         return (bands + spans + lines + expected + points).properties(width=width - 40, height=230)
 
     keys = _keys(arms)
     if any(row.get("expected") is not None for row in rows):
-        keys.append(("expected", INK, "dash"))
+        keys.append(("expected", MUTED, "dash"))
     return _figure(draw, rows, alt_text, keys)
 
 

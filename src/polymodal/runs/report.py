@@ -16,6 +16,7 @@ from polymodal.runs.exhibit import read_back
 from polymodal.runs.result import Result, RunError, read_result
 
 SEVERITIES = ("error", "warning", "note")
+KINDS = ("", "controls", "lower is better", "differences")
 LARGE = 2.0
 """Figures beyond this (counts, seconds) are told in the table; beside shares they would flatten the plot."""
 
@@ -135,9 +136,9 @@ def _head(folder: Path, result: Result) -> Page:
     legend = result.sections.get("legend", {})
     groups: dict[str, list[Page]] = {}
     for name, estimate in result.estimates.items():
-        group, _, rest = name.rpartition("/") if name.count("/") < 2 else name.partition("/")
+        group, rest = _split(name)
         about = legend.get(name, {})
-        row = {"name": name, "label": about.get("label") or rest or name, "estimate": estimate}
+        row = {"name": name, "label": about.get("label") or rest, "estimate": estimate}
         role = about.get("role") if about.get("role") in charts.ROLES else "result"
         groups.setdefault(group, []).append({**row, "role": role, "expected": about.get("expected")})
     timing = folder / "timing.json"
@@ -162,15 +163,33 @@ def _command(result: Result) -> str:
     return shlex.join(words)
 
 
+def _split(name: str) -> tuple[str, str]:
+    """The first segment of a name such as `redundant/all`, and the rest; a slash between blanks is a word."""
+    group, slash, rest = name.partition("/")
+    if not slash or group.endswith(" ") or rest.startswith(" "):
+        return "", name
+    return group, rest
+
+
 def _panel(group: str, rows: list[Page]) -> Page:
-    """One group of estimates: differences and shares in figures of their own, all in one table."""
-    differences = [row for row in rows if _is_difference(row["estimate"])]
-    levels = [row for row in rows if row not in differences and abs(row["estimate"].mean) <= LARGE]
-    figures = [_forest(part, group, zero) for part, zero in ((levels, False), (differences, True))]
+    """One group of estimates: figures of what shares a scale, and all in one table."""
+    shown = [row for row in rows if _is_plotted(row["estimate"])]
+    apart = (
+        sum(row["role"] == "control" for row in shown) > 5
+    )  # few controls are best seen beside the results
+
+    def kind(row: Page) -> str:
+        if _is_difference(row["estimate"]):
+            return "differences"
+        if row["estimate"].better == "lower":
+            return "lower is better"
+        return "controls" if apart and row["role"] == "control" else ""
+
+    kinds = {title: [row for row in shown if kind(row) == title] for title in KINDS}
     return {
         "group": group,
         "rows": rows,
-        "figures": [figure for figure in figures if figure is not None],
+        "figures": [(title, _forest(part, group, title)) for title, part in kinds.items() if part],
         "has": {
             "groups": any(row["estimate"].n_groups is not None for row in rows),
             "expected": any(row["expected"] is not None for row in rows),
@@ -183,16 +202,14 @@ def _is_difference(estimate: Estimate) -> bool:
     return estimate.p is not None or estimate.method.startswith("paired")
 
 
-def _is_score(estimate: Estimate) -> bool:
+def _is_plotted(estimate: Estimate) -> bool:
+    """Whether it has an interval to draw, and is no count that would flatten the others."""
     known = all(map(math.isfinite, _ends(estimate)))
-    return known and estimate.method != "exact" and not _is_difference(estimate)
+    return known and estimate.method != "exact" and abs(estimate.mean) <= LARGE
 
 
-def _forest(rows: list[Page], group: str, zero: bool) -> charts.Figure | None:
-    shown = [row for row in rows if all(map(math.isfinite, _ends(row["estimate"])))]
-    if not shown:
-        return None
-    names = Counter(row["label"] for row in shown)
+def _forest(rows: list[Page], group: str, title: str) -> charts.Figure:
+    names = Counter(row["label"] for row in rows)
     points = [
         {
             "label": row["label"] if names[row["label"]] == 1 else row["name"],
@@ -200,11 +217,11 @@ def _forest(rows: list[Page], group: str, zero: bool) -> charts.Figure | None:
             "role": row["role"],
             "expected": row["expected"],
         }
-        for row in shown
+        for row in rows
     ]
-    what = "Differences with intervals" if zero else "Estimates with intervals"
-    spoken = "; ".join(f"{row['label']} {charts.said(row['estimate'])}" for row in shown)
-    return charts.forest(points, f"{what}{', ' + group if group else ''}: {spoken}", zero=zero)
+    spoken = "; ".join(f"{row['label']} {charts.said(row['estimate'])}" for row in rows)
+    what = " ".join(word for word in (group, title or "estimates") if word)
+    return charts.forest(points, f"{what} with intervals: {spoken}", zero=title == "differences")
 
 
 def _ends(estimate: Estimate) -> tuple[float, float, float]:
@@ -215,7 +232,8 @@ def _tiles(groups: Mapping[str, list[Page]]) -> list[Page]:
     """The first result of each group (four at most) with the group's best baseline beside it."""
     tiles = []
     for group, rows in groups.items():
-        results = [row for row in rows if row["role"] == "result" and _is_score(row["estimate"])]
+        results = [row for row in rows if row["role"] == "result" and _is_plotted(row["estimate"])]
+        results = [row for row in results if not _is_difference(row["estimate"])]
         if not results:
             continue
         first = results[0]
@@ -236,7 +254,8 @@ def _controls(data: list[Page]) -> Page:
         both = {
             key: Estimate.from_json(row[key]) if row.get(key) else None for key in ("estimate", "difference")
         }
-        rows.append({"name": row["name"], **both})
+        world, name = _split(row["name"])
+        rows.append({"world": world, "name": name, **both})
     return {"controls": _spanned(rows, "difference")}
 
 
@@ -258,13 +277,13 @@ def _learning(data: list[Page]) -> Page:
     """Curves of one world a figure; the world is the arm's first segment where it is not a field."""
     worlds: dict[str, list[Page]] = {}
     for row in data:
-        world, _, arm = str(row["arm"]).rpartition("/")
+        world, arm = _split(str(row["arm"]))
         worlds.setdefault(row.get("world") or world, []).append({**row, "arm": arm})
     figures = []
     for world, rows in worlds.items():
         for column, words in (("loss", "training loss"), ("val", "validation score")):
             here = [row for row in rows if row.get(column) is not None]
-            if here:
+            if len({row["step"] for row in here}) > 1:  # one step makes no curve
                 arms = ", ".join(dict.fromkeys(row["arm"] for row in here))
                 title = f"{world}: {words}" if world else words
                 figures.append(
