@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.nn.contracts import check_encoder
 from torch import Tensor
 
 from polymodal.nn import Chain, Convolved, Dense, Encoder, LogMel, Patches, Recurrent, Scaler
 from polymodal.nn.encoders import keep, mean
+from polymodal.testing import check_encoder
 
 
 def fitted(width: int) -> Scaler:
@@ -27,7 +27,7 @@ MEMBERS: dict[str, Callable[[], Encoder]] = {
     "dense": lambda: Dense(5, 8, layers=2),
     "chain": lambda: Chain(fitted(5), Dense(5, 8)),
     "gru": lambda: Recurrent(5, 8),
-    "lstm": lambda: Recurrent(5, 8, cell="lstm", bidirectional=False, layers=2),
+    "lstm": lambda: Recurrent(5, 8, cell="lstm", bidirectional=False),
     "convolved": lambda: Convolved(5, 8),
     "strided by 3": lambda: Convolved(5, 8, layers=1, kernel=5, stride=3),
     "convolved gru": lambda: Chain(Convolved(5, 8, layers=1), Recurrent(8, 6)),
@@ -131,6 +131,24 @@ def test_recurrent_passes_over_holes_in_the_mask(cell: str) -> None:
     torch.testing.assert_close(out.vector, dense.vector, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_recurrent_is_torchs_own_on_packed_rows(cell: str) -> None:
+    ours, n = Recurrent(30, 6, cell=cell), torch.tensor([5, 1, 3])
+    theirs = (torch.nn.GRU if cell == "gru" else torch.nn.LSTM)(30, 3, batch_first=True, bidirectional=True)
+    named = dict(ours.onward.named_parameters())
+    named |= {f"{name}_reverse": x for name, x in ours.back.named_parameters()}
+    theirs.load_state_dict(named)
+    x = torch.randn(3, 5, 30)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    out, state = theirs(packed)
+    want, _ = torch.nn.utils.rnn.pad_packed_sequence(out, batch_first=True)
+    got = ours(x, torch.arange(5) < n[:, None])
+    torch.testing.assert_close(got.tokens, want, atol=1e-6, rtol=0)
+    last = state if cell == "gru" else state[0]
+    torch.testing.assert_close(got.vector, torch.cat([*last], 1), atol=1e-6, rtol=0)
+    assert torch.backends.mkldnn.enabled
+
+
 def test_recurrent_vector_is_the_last_state_of_each_direction() -> None:
     encoder = Recurrent(3, 4).eval()
     out = encoder(torch.randn(2, 5, 3), everything(2, 5))
@@ -138,7 +156,7 @@ def test_recurrent_vector_is_the_last_state_of_each_direction() -> None:
 
 
 def test_recurrent_refuses_what_it_cannot_share() -> None:
-    with pytest.raises(ValueError, match="two directions cannot share 5 columns"):
+    with pytest.raises(ValueError, match="two ways cannot share 5 columns"):
         Recurrent(3, 5)
     with pytest.raises(ValueError, match="cell is gru or lstm, not 'rnn'"):
         Recurrent(3, 4, cell="rnn")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from tests.nn.contracts import check_fusion
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +22,7 @@ from polymodal.nn import (
 )
 from polymodal.nn.attention import Attention
 from polymodal.nn.fusion import drop
+from polymodal.testing import check_fusion
 
 Make = Callable[[Mapping[str, int]], Fusion]
 MEMBERS: dict[str, Make] = {

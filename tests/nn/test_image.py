@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.nn.contracts import check_encoder
 
 from polymodal.nn import ImageTransformer, Patches
+from polymodal.testing import check_encoder
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12)])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.nn.contracts import check_encoder
 from torch import Tensor
 
 from polymodal.nn import Chain, Concat, Dense, Joined, Pretrained, Recurrent, Softmax
+from polymodal.testing import check_encoder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "un", "##believ", "##able"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import chirp
 from scipy.signal.windows import hann
-from tests.nn.contracts import check_encoder
 
 from polymodal.nn import Chain, Dense, LogMel, log_mel
 from polymodal.nn.sound import FLOOR, frame_sizes, mel_filters
+from polymodal.testing import check_encoder
 
 RATE = 8000
 

@@ -164,7 +164,7 @@ def joined(published: Published, fusion: Fusion, head: Head) -> Joined:
             return whole(published.project(super().forward(x, mask).vector))
 
     text = Projected(TEXT, 8, cell="lstm", bidirectional=False)
-    text.rnn.load_state_dict(published.rnn.state_dict())
+    text.onward.load_state_dict(published.rnn.state_dict())
     text.dim = HIDDEN["text"]
     encoders = {"audio": side(published.audio), "video": side(published.video), "text": text}
     return Joined(encoders, fusion, head).eval()

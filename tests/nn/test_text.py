@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
-from tests.nn.contracts import check_encoder
 from torch import Tensor
 
 from polymodal.nn import Letters, letters, ngrams
+from polymodal.testing import check_encoder
 
 TEXTS = [
     "the film was good",

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from tests.training.contracts import check_split
 from tests.training.worlds import bare, speakers
 
 from polymodal.media import Sample
+from polymodal.testing import check_split
 from polymodal.training import (
     Split,
     fingerprint,
