@@ -19,7 +19,7 @@ from polymodal.media.series import Series
 
 Columns = Mapping[str, str | int]
 KEYS = {  # what a column can be beside a feature, and the names it goes by unless told
-    "label": ("label", "labels", "target", "y"),
+    "label": ("label", "labels", "target"),
     "group": ("group", "groups"),
     "id": ("id", "ids"),
     "split": ("split",),
@@ -156,6 +156,7 @@ def _csv(path: Path, part: str, columns: Columns, limits: Limits) -> _Table:
         names = [name.strip() for name in start[0]] if header else [""] * width
         found = _positions(path, names, columns)
         keep = [position for position in range(width) if position not in found.values()]
+        _some(path, keep)
         keys = {key: [] for key in found}
         n = -1
         for n, row in enumerate(chain(start[header:], lines)):
@@ -212,6 +213,11 @@ def _positions(path: Path, names: Sequence[str], columns: Columns) -> dict[str, 
     return out
 
 
+def _some(path: Path, features: Sequence[Any]) -> None:
+    if not features:
+        raise MediaError("empty", str(path), "no feature columns beside those named")
+
+
 def _parquet(path: Path, part: str, columns: Columns, limits: Limits) -> _Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -229,6 +235,7 @@ def _parquet(path: Path, part: str, columns: Columns, limits: Limits) -> _Table:
     found = _positions(path, content.column_names, columns)
     keys = {key: content.column(position).to_pylist() for key, position in found.items()}
     rest = [name for n, name in enumerate(content.column_names) if n not in found.values()]
+    _some(path, rest)
     types = {name: content.schema.field(name).type for name in rest}
     lists = [name for name in rest if pa.types.is_list(types[name]) or pa.types.is_large_list(types[name])]
     if lists and rest != lists[:1]:
