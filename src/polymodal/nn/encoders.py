@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from polymodal.nn.members import Spec, member
@@ -197,44 +198,62 @@ class Dense(Encoder):
 
 @member
 class Recurrent(Encoder):
-    """GRU or LSTM over the tokens, both ways by default; the vector is the final state.
+    """GRU or LSTM over the real tokens, both ways by default; the vector is the final state of each way.
 
-    Only real tokens are run: rows are packed, so the state never passes through padding.
+    Each way meets the padding last, so that no state has passed through it: the way back runs over rows
+    reversed within their own lengths. For more layers put several in a `Chain`.
 
     Raises:
-        ValueError: `dim` is odd and two directions must share it, or the cell is unknown.
+        ValueError: `dim` is odd and two ways must share it, or the cell is unknown.
     """
 
-    def __init__(
-        self, width: int, dim: int, cell: str = "gru", bidirectional: bool = True, layers: int = 1
-    ) -> None:
+    def __init__(self, width: int, dim: int, cell: str = "gru", bidirectional: bool = True) -> None:
         super().__init__()
         if cell not in ("gru", "lstm"):
             raise ValueError(f"cell is gru or lstm, not {cell!r}")
         if bidirectional and dim % 2:
-            raise ValueError(f"two directions cannot share {dim} columns evenly")
-        self.width, self.dim, self.ways = width, dim, 1 + bidirectional
-        make = nn.GRU if cell == "gru" else nn.LSTM
-        self.rnn = make(width, dim // self.ways, layers, batch_first=True, bidirectional=bidirectional)
+            raise ValueError(f"two ways cannot share {dim} columns evenly")
+        self.width, self.dim = width, dim
+        make, hidden = (nn.GRU if cell == "gru" else nn.LSTM), dim // (1 + bidirectional)
+        self.onward = make(width, hidden, batch_first=True)
+        self.back = make(width, hidden, batch_first=True) if bidirectional else None
 
     def forward(self, x: Float[Tensor, "b t _"], mask: Bool[Tensor, "b t"]) -> Encoded:
-        """Runs the cell over each row's real tokens."""
-        if bool(mask.all()) and mask.shape[1]:
-            tokens, state = self.rnn(x)
-            return Encoded(tokens, mask, self._final(state))
-        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)  # real tokens first, their order kept
-        ahead = keep(x, mask).gather(1, order[..., None].expand_as(x))
-        n = mask.sum(1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(ahead, n, batch_first=True, enforce_sorted=False)
-        run, state = self.rnn(packed)
-        run, _ = nn.utils.rnn.pad_packed_sequence(run, batch_first=True, total_length=x.shape[1])
-        back = order.argsort(dim=1)[..., None].expand(-1, -1, self.dim)
-        vector = keep(self._final(state)[:, None], mask.any(1, keepdim=True))[:, 0]
-        return Encoded(keep(run.gather(1, back), mask), mask, vector)
+        """Runs the cell over each row's real tokens, wherever they stand."""
+        n, place = mask.sum(1, keepdim=True), torch.arange(mask.shape[1], device=mask.device)
+        whole, order = bool(mask.all()), None
+        x = x if whole else keep(x, mask)
+        if not bool((mask == (place < n)).all()):  # real tokens first, their order kept
+            order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
+            x = _taken(x, order)
+        runs = [_run(self.onward, x)]
+        ends = [_taken(runs[0], (n - 1).clamp(min=0))[:, 0]]
+        if self.back is not None:
+            turn = torch.where(place < n, n - 1 - place, place)
+            runs.append(_taken(_run(self.back, _taken(x, turn)), turn))
+            ends.append(runs[1][:, 0])
+        tokens, vector = torch.cat(runs, 2), torch.cat(ends, 1)
+        tokens = tokens if order is None else _taken(tokens, order.argsort(dim=1))
+        if whole and n.numel():
+            return Encoded(tokens, mask, vector)
+        return Encoded(keep(tokens, mask), mask, keep(vector[:, None], n > 0)[:, 0])
 
-    def _final(self, state: Tensor | tuple[Tensor, Tensor]) -> Float[Tensor, "b d"]:
-        hidden = state if isinstance(state, Tensor) else state[0]
-        return hidden[-self.ways :].transpose(0, 1).flatten(1)
+
+def _taken(x: Float[Tensor, "b t d"], index: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+
+
+def _run(rnn: nn.GRU | nn.LSTM, x: Float[Tensor, "b t _"]) -> Float[Tensor, "b t d"]:
+    """All states; without oneDNN where features are wide and fixed, for it would take their gradient too."""
+    backend: Any = torch.backends.mkldnn
+    usual = backend.enabled
+    if x.shape[2] > 4 * rnn.hidden_size and torch.is_grad_enabled() and not x.requires_grad and len(x) > 1:
+        backend.enabled = False
+    try:
+        states: Tensor = rnn(x)[0]
+    finally:
+        backend.enabled = usual
+    return states
 
 
 @member
