@@ -10,7 +10,7 @@ from tests.runs.toy import recipe, square
 
 from polymodal.media import Audio, Image, Pose, Series, Text, Video
 from polymodal.metrics import Claim, above, proportion
-from polymodal.runs import JobError, Run, RunError, atomic, log, model_of, newest, passing, read_result
+from polymodal.runs import JobError, Run, RunError, model_of, newest, passing, read_result
 from polymodal.runs.exhibit import read_back
 from polymodal.runs.result import versions
 from polymodal.runs.values import Shelf, pack, unpack
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def kinds(run: Run) -> list[str]:
-    return [entry["kind"] for entry in log.read(run.folder / "events.jsonl")]
+    return [entry["kind"] for entry in read(run.folder / "events.jsonl")]
 
 
 def test_folders_are_numbered_and_never_shared(tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_a_torn_last_line_is_cut_off_and_a_torn_middle_named(run: Run) -> None:
     path = run.folder / "events.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"at": 1, "ki')
-    assert len(list(log.read(path))) == 2
+    assert len(list(read(path))) == 2
     Run.resume(run.folder).close()
     assert path.read_bytes().startswith(whole + b'{"at": ')
-    assert [entry["kind"] for entry in log.read(path)] == ["started", "note", "resumed"]
+    assert [entry["kind"] for entry in read(path)] == ["started", "note", "resumed"]
     path.write_bytes(b"broken\n" + whole)
     with pytest.raises(ValueError, match="line 1: not an event"):
-        list(log.read(path))
-    assert list(log.read(path.with_name("none.jsonl"))) == []
+        list(read(path))
+    assert list(read(path.with_name("none.jsonl"))) == []
 
 
 def test_leftovers_of_a_killed_write_are_swept(run: Run) -> None:
@@ -223,23 +223,23 @@ def test_leftovers_of_a_killed_write_are_swept(run: Run) -> None:
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.json"
-    atomic.write_json(path, [1])
+    write_json(path, [1])
     with pytest.raises(ValueError, match="Out of range"):
-        atomic.write_json(path, [float("nan")])
+        write_json(path, [float("nan")])
 
     def fail(place: Path) -> None:
         (place / "half").write_text("x")
         raise OSError("disk full")
 
     folder = tmp_path / "model"
-    atomic.write_folder(folder, lambda place: (place / "w").write_text("1"))
+    write_folder(folder, lambda place: (place / "w").write_text("1"))
     with pytest.raises(OSError, match="disk full"):
-        atomic.write_folder(folder, fail)
-    atomic.write_folder(folder, lambda place: (place / "w").write_text("2"))
+        write_folder(folder, fail)
+    write_folder(folder, lambda place: (place / "w").write_text("2"))
     assert (folder / "w").read_text() == "2"
     assert json.loads(path.read_text()) == [1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "model"]
-    assert path.stat().st_mode & 0o777 == 0o666 & ~atomic._umask()
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
 def test_tables(run: Run) -> None:
@@ -263,9 +263,9 @@ def test_sections_are_strict_json(run: Run) -> None:
     run.section(
         "groups", [{"group": "a", "estimate": HALF["toy/half"], "x": np.float32(0.5), "y": float("inf")}]
     )
-    read = json.loads((run.folder / "sections/groups.json").read_text())
-    assert read[0]["estimate"]["n"] == 10
-    assert (read[0]["x"], read[0]["y"]) == (0.5, None)
+    rows = json.loads((run.folder / "sections/groups.json").read_text())
+    assert rows[0]["estimate"]["n"] == 10
+    assert (rows[0]["x"], rows[0]["y"]) == (0.5, None)
     with pytest.raises(ValueError, match="lower-case"):
         run.section("../x", [])
     with pytest.raises(TypeError, match=r"section 'notes'\[0\] is a object"):

@@ -10,7 +10,8 @@ import pytest
 from tests.runs.showcase import SCRIPT, showcase
 
 from polymodal.metrics import Estimate, proportion
-from polymodal.runs import Run, RunError, charts, report
+from polymodal.runs import Run, RunError, report
+from polymodal.runs.charts import short, span
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -195,8 +196,8 @@ def test_lost_media_and_long_curves(tmp_path: Path) -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert [charts.short(x) for x in (0.12345, -0.5, 12.34, 12345.6, None, float("nan"))] == [
+    assert [short(x) for x in (0.12345, -0.5, 12.34, 12345.6, None, float("nan"))] == [
         "0.123", "−0.500", "12.3", "12,346", "–", "–",
     ]  # fmt: skip
-    assert charts.span(proportion(1, 2), 1, 0) is None
-    assert json.dumps(charts.span(proportion(50, 100), 0, 1))[:15] == '{"low": 40.38, '
+    assert span(proportion(1, 2), 1, 0) is None
+    assert json.dumps(span(proportion(50, 100), 0, 1))[:15] == '{"low": 40.38, '

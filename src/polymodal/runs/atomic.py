@@ -41,14 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
-        partial.chmod(0o666 & ~_umask())
+        partial.chmod(0o666 & ~umask())
         partial.replace(path)
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
     """Read the umask, which POSIX only lets us learn by setting it; mkstemp files are 0600 otherwise."""
     mask = os.umask(0o077)
     os.umask(mask)
@@ -77,7 +77,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
             if file.is_file():
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
-        partial.chmod(0o777 & ~_umask())
+        partial.chmod(0o777 & ~umask())
         old = partial.with_name(partial.name + "-old")
         if path.exists():
             path.replace(old)
