@@ -50,6 +50,7 @@ class _Type:
     order: Literal["<", ">", "|", "="] = "="
 
     def dtype(self) -> np.dtype[Any]:
+        """The type, of a code that NumPy itself writes."""
         if not re.fullmatch(r"[<>|=]?(O\d*|[biufcSU][1-9]\d{0,9})", self.code):
             raise _RefusedError(f"numpy.dtype {self.code[:50]!r}")
         return np.dtype(object) if "O" in self.code else np.dtype(self.code).newbyteorder(self.order)
