@@ -1,7 +1,9 @@
 """executor: the same results wherever the jobs run, and every job's end is told."""
 
 import importlib.util
+import multiprocessing
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,9 @@ def test_ray_tells_the_same(cluster: None) -> None:
     ended = done(square, {"a": (2.0,), "bad": (-1.0,)}, "ray")
     assert ended["a"].value == 4.0
     assert ended["bad"].error == "ValueError: no square for -1.0"
+    ended = done(square, {"a": (threading.Lock(),), "b": (2.0,)}, "ray")
+    assert str(ended["a"].error).startswith("TypeError: ")
+    assert ended["b"].value == 4.0
     ended = done(die_on_two, {str(n): (n,) for n in range(4)}, "ray")
     assert {key: one.value for key, one in ended.items()} == {"0": 1, "1": 2, "2": None, "3": 4}
     assert executor.DIED in str(ended["2"].error)
@@ -83,9 +88,6 @@ def test_unknown_places_and_hidden_work_are_refused() -> None:
 
 def test_a_job_without_a_living_parent_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch of a worker, with its parent played by a pipe that is already closed."""
-    import multiprocessing
-    import threading
-
     ours, theirs = multiprocessing.Pipe()
     ended = threading.Event()
     codes: list[int] = []

@@ -135,7 +135,10 @@ def _ray(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
     busy: dict[Any, str] = {}
     while True:
         while len(busy) < workers and (job := next(waiting, None)) is not None:
-            busy[task.remote(work, *job)] = job[0]
+            try:
+                busy[task.remote(work, *job)] = job[0]
+            except TypeError as error:  # arguments that cannot travel; Ray explains itself at length
+                yield Done(job[0], error=f"TypeError: {str(error).splitlines()[0]}")
         if not busy:
             return
         ended, _ = ray.wait(list(busy))
