@@ -1,5 +1,6 @@
 """HOUSE.md §2: who imports whom, who writes, who prints; and that the tools are content."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -80,6 +81,27 @@ def test_only_cli_prints() -> None:
         if called(call) in ("print", "typer.echo", "sys.stdout.write", "sys.stderr.write")
     ]
     assert not prints
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    nodes = list(ast.walk(parsed(path)))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return named
+
+
+def test_no_system_imports_another_and_method_and_data_are_strangers() -> None:
+    boxes = [recipe.parent for recipe in SRC.glob("systems/*/recipe.py")]
+    for box in boxes:
+        others = {f"polymodal.systems.{other.name}" for other in boxes if other != box}
+        for path in box.glob("*.py"):
+            names = imported(path)
+            assert not [name for name in names if name.startswith(tuple(others))], place(path)
+            stranger = {"method": "data", "data": "method"}.get(path.stem)
+            assert f"polymodal.systems.{box.name}.{stranger}" not in names, place(path)
 
 
 def test_no_pickle_no_eval() -> None:
