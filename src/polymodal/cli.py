@@ -62,9 +62,9 @@ def _theirs(error: Exception) -> bool:
     """A wrong word, path or file is the person's to mend; anything else is ours and keeps its traceback."""
     if type(error) is LookupError or isinstance(error, ValueError | OSError | ModuleNotFoundError):
         return True
-    from polymodal.runs import JobError, RunError
+    from polymodal.runs import JobError
 
-    return isinstance(error, JobError | RunError)
+    return isinstance(error, JobError)
 
 
 def _said(error: Exception) -> str:
@@ -143,11 +143,11 @@ def run(
             config = shelf.override(shelf.restored(recipe, record.config), options)
         else:
             config = shelf.configure(recipe, setting or "tiny", options)
-            record = Run.create(system, vars_of(config), root=root, watch=watch)
+            record = Run.create(system, vars_of(config), root=root, watch=watch, accept=accept or ())
         record.executor = executor or (
             "process" if (os.cpu_count() or 1) > 1 and "RANK" not in os.environ else "inline"
         )
-        record.accept = tuple(accept or ())
+        record.accept = tuple(accept or record.accept)
         record.matches(vars_of(config))
         recipe.run(config, record)
         page = report(record.folder)

@@ -64,7 +64,7 @@ class Run:
         self.config: dict[str, Any] = self._head["config"]
         self.seed = int(self.config.get("seed") or 0)
         self.executor = "inline"
-        self.accept: tuple[str, ...] = ()
+        self.accept: tuple[str, ...] = tuple(self._head.get("accept", ()))
         self._watch = watch
         self._log = Log(folder / "events.jsonl")
         self._ends.append(weakref.finalize(self, self._log.close))
@@ -79,6 +79,7 @@ class Run:
         watch: Watch | None = None,
         *,
         title: str = "",
+        accept: Sequence[str] = (),
     ) -> Self:
         """Make the next free folder `<root>/<system>-<n>` and open it.
 
@@ -88,13 +89,14 @@ class Run:
             root: where run folders live; made if missing.
             watch: called with every event, for live progress.
             title: the system's name for people; default: the name in words.
+            accept: kinds of audit errors to go on with; remembered for a resume.
 
         Raises:
             TypeError: a field of `config` has no JSON form.
         """
         settings = _settings(config)
         folder = _next_folder(Path(root), system)
-        head = {"system": system, "title": title or system.replace("_", " ")}
+        head = {"system": system, "title": title or system.replace("_", " "), "accept": list(accept)}
         write_json(folder / "config.json", {**head, "config": settings, "versions": versions()})
         run = cls(folder, watch)
         run.event("started", system=system)
