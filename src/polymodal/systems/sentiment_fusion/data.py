@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from polymodal.media.part import Series
-from polymodal.media.sample import Sample
+from polymodal.media import Sample, Series
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -75,7 +74,7 @@ def _signals(
     if name == "leak":
         favourite = rng.integers(CLASSES, size=int(speaker.max()) + 1)[speaker]
         y = np.where(rng.random(n) < rho, favourite, rng.integers(CLASSES, size=n))
-        return y, {part: nothing for part in DIMS}
+        return y, dict.fromkeys(DIMS, nothing)
     bits = rng.integers(2, size=(2, n))
     shown = BIT * (2.0 * bits[:, :, None] - 1.0)
     y = bits[0] ^ bits[1] if name == "synergy" else 2 * bits[0] + bits[1]
@@ -110,7 +109,7 @@ def missing(p: float, parts: Collection[str] = tuple(STRENGTH)) -> float:
 
 
 def two_bits(world: Literal["synergy", "unique"], parts: int = 2) -> float:
-    """Best accuracy in the worlds of two bits from one signal part or both; a bit is read with error Φ(-3)."""
+    """Best accuracy in the worlds of two bits from one part or both; a bit is misread with Φ(-3)."""
     from scipy.special import ndtr
 
     wrong = float(ndtr(-BIT))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polymodal.media.part import Audio, Image, Part, Text, Video
-from polymodal.media.sample import Invalid, Sample
+from polymodal.media import Audio, Frame, Image, Invalid, Part, Sample, Text, Video
+from polymodal.media.part import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ PICKLE = (
 )
 _LABEL = re.compile(r"\[(\d+\.?\d*) - (\d+\.?\d*)\]\s+(\w+)\s+(\w+)\s+\[([^\]]+)\]")
 _SPOKEN = re.compile(r"(\S+)\s+\[[\d.]+-[\d.]+\]:\s*(.*)")
+_FOLDER = re.compile(r"samples(-.*)?\.jsonl")
 _DIGIT = re.compile(r"(\d)_([A-Za-z]\w*?)_(\d+)")
 
 
@@ -60,7 +62,7 @@ def detect(path: Path, columns: str = "") -> str:
         return "meld"
     if path.is_dir() and any(_DIGIT.fullmatch(wav.stem) for wav in _wavs(path)):
         return "digits"
-    if any(file.name == "samples.jsonl" for file in files) or (".parquet" in suffixes and not columns):
+    if any(_FOLDER.fullmatch(file.name) for file in files) or (".parquet" in suffixes and not columns):
         return "folder"
     if suffixes & set(TABLES):
         return "tables"
@@ -88,11 +90,11 @@ def read(path: Path, columns: str = "", *, seed: int = 0) -> Rows:
     if layout == "folder":
         from polymodal.media import folder
 
-        return folder.read(path if path.is_dir() else path.parent)
-    return iemocap(path, half=_pairs(columns).get("left")) if layout == "iemocap" else meld(path)
+        return folder.read(path, missing="absent")
+    return iemocap(path, half=columns.partition("left:")[2]) if layout == "iemocap" else meld(path)
 
 
-def iemocap(path: Path, half: str | None = None) -> Rows:
+def iemocap(path: Path, half: str = "") -> Rows:
     """The IEMOCAP release: six emotions kept, the other codes come out as `Invalid(reason="excluded")`.
 
     The group is the speaker: the session and the letter before the last three digits of the turn (the letter
@@ -100,7 +102,7 @@ def iemocap(path: Path, half: str | None = None) -> Rows:
 
     Args:
         path: Folder that holds `Session1` to `Session5`.
-        half: `F` or `M`: who is seen in the left half of the pictures; kept as the tag `half`.
+        half: `F` or `M`: who is seen in the left half of the pictures; without it both are seen.
     """
     for labels in sorted(path.glob("Session*/dialog/EmoEvaluation/*.txt")):
         if labels.name.startswith("._"):
@@ -112,7 +114,9 @@ def iemocap(path: Path, half: str | None = None) -> Rows:
             where = f"{labels.relative_to(path)}:{number}"
             if not line.startswith("[") or not (found := _LABEL.match(line)):
                 if line.startswith("["):
-                    yield Invalid(dialogue, where, "broken", f"not [start - end] turn emotion [v, a, d]: {line!r}")
+                    yield Invalid(
+                        dialogue, where, "broken", f"not [start - end] turn emotion [v, a, d]: {line!r}"
+                    )
                 continue
             start, end, turn, code, scores = found.groups()
             if code not in EMOTIONS:
@@ -123,7 +127,8 @@ def iemocap(path: Path, half: str | None = None) -> Rows:
             wav = session / "sentences" / "wav" / dialogue / f"{turn}.wav"
             parts |= {"audio": Audio(wav)} if wav.exists() else {}
             if film.exists():
-                parts["video"] = Video(film, start=float(start), end=float(end))
+                side = ("left" if sex == half else "right") if half else "both"
+                parts["video"] = Half(film, start=float(start), end=float(end), side=side)
             tags: dict[str, str | float] = {
                 "session": session.name.removeprefix("Session"),
                 "sex": sex,
@@ -133,11 +138,27 @@ def iemocap(path: Path, half: str | None = None) -> Rows:
                 "end": float(end),
             }
             tags |= zip(("valence", "activation", "dominance"), map(float, scores.split(",")), strict=False)
-            if half:
-                tags["half"] = "left" if sex == half else "right"
             yield Sample(
                 id=turn, parts=parts, target=EMOTIONS[code], group=f"{tags['session']}{sex}", tags=tags
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Half(Video):
+    """A video in which one side of the picture counts: two people were filmed into one."""
+
+    side: str = "both"
+
+    def frames(self, every: float | None = None, count: int | None = None) -> Iterator[Frame]:
+        """As `Video.frames`, cut to the side."""
+        for frame in Video.frames(self, every, count):
+            middle = frame.pixels.shape[1] // 2
+            cut = {"left": slice(middle), "right": slice(middle, None), "both": slice(None)}[self.side]
+            yield Frame(frame.time, frame.pixels[:, cut])
+
+    def digest(self) -> str:
+        """As `Video.digest`; the two sides differ."""
+        return digest_of("video", self.source, self.start, self.end, self.side)
 
 
 def meld(path: Path) -> Rows:
@@ -188,7 +209,7 @@ def digits(path: Path, *, seed: int = 0) -> Rows:
         picture = pictures.images[pool[index % len(pool)]] * (255 / 16)
         grey = np.repeat(picture.round().astype(np.uint8)[:, :, None], 3, axis=2)
         yield Sample(
-            id=f"{speaker}-{index:03d}-{digit}",
+            id=wav.stem,
             parts={"audio": Audio(wav), "image": Image(grey)},
             target=str(digit),
             group=speaker,
@@ -196,14 +217,10 @@ def digits(path: Path, *, seed: int = 0) -> Rows:
 
 
 def _tables(path: Path, columns: str) -> Rows:
-    from polymodal.media.tables import read_tables
+    from polymodal.media.tables import parse_columns, read_tables
 
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in TABLES)
-    return read_tables({file.stem: file for file in files}, columns=_pairs(columns))
-
-
-def _pairs(columns: str) -> dict[str, str]:
-    return {key: name for key, _, name in (pair.partition(":") for pair in columns.split(",") if pair)}
+    return read_tables({file.stem: file for file in files}, parse_columns(columns))
 
 
 def _transcript(path: Path) -> dict[str, str]:

@@ -1,0 +1,25 @@
+"""A study of one fusion: arms trained in folds, told to a book of estimates, controls and curves."""
+
+from polymodal.training.study.answers import answers
+from polymodal.training.study.book import Book, P
+from polymodal.training.study.cohort import Cohort, gathered, splits_of, study, ways_of
+from polymodal.training.study.reading import Ways, choose, encoder, reader
+from polymodal.training.study.trial import (
+    Arm,
+    Fitting,
+    Said,
+    baselines,
+    final,
+    judged,
+    latency,
+    prepared,
+    said,
+)
+
+# fmt: off
+__all__ = [
+    "Arm", "Book", "Cohort", "Fitting", "P", "Said", "Ways", "answers", "baselines", "choose",
+    "encoder", "final", "gathered", "judged", "latency", "prepared", "reader", "said", "splits_of",
+    "study", "ways_of",
+]
+# fmt: on

@@ -1,0 +1,384 @@
+"""One job of a fusion study: train an arm on a split, and everything its model says of val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polymodal.metrics import ACCURACY, MAE, Metric
+from polymodal.metrics.calibration import tempered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from polymodal.nn import Joined
+    from polymodal.training import Ready, Split, Table
+    from polymodal.training.study.reading import Ways
+
+TUNED = 2e-5  # learning rate of a pretrained model's own weights
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One model to train: a fusion under one condition of the control table."""
+
+    name: str
+    fusion: str = "concat"
+    condition: str = "full"
+    dropout: float = 0.3
+    absent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How an arm is trained."""
+
+    dim: int = 32
+    steps: int = 600
+    batch: int = 64
+    lr: float = 3e-3
+
+
+def prepared(table: Table, split: Split, ways: Ways) -> Ready:
+    """The table with statistics of the split's train rows alone."""
+    task: Any = "classes" if any(isinstance(target, str) for target in table.targets) else "scores"
+    grids = [name for name, (_, how) in ways.items() if how == "patches" or how.startswith("tune:")]
+    return table.ready(table.fit(split.train, task=task, whole=grids))
+
+
+def lean(ready: Ready) -> Ready:
+    """Without the parts that no sample has: a model need not carry what a condition took away."""
+    some = np.any(ready.present, axis=0).tolist()
+    columns = {name: column for here, (name, column) in zip(some, ready.columns.items(), strict=True) if here}
+    return replace(ready, columns=columns, present=ready.present[:, some])
+
+
+def train(
+    model: Joined, ready: Ready, split: Split, fitting: Fitting, *, seed: int
+) -> list[dict[str, float]]:
+    """Fit on train, 60 epochs at most, and keep the weights that are best on val; steps with their losses."""
+    import torch
+
+    from polymodal.training.batches import batches, mean_loss
+    from polymodal.training.loop import fit
+
+    def loss(module: Any, batch: Any) -> Any:
+        return module.head.loss(module(batch.inputs, batch.masks, batch.present), batch.target)
+
+    rows, held = ready.labelled(split.train), ready.labelled(split.val)
+    plain = batches(ready, split.train, size=256, seed=0, shuffle=False)
+    model.fit_scalers(plain, digest=ready.statistics.seen)
+    tuned = [p for name, p in model.named_parameters() if p.requires_grad and ".model." in name]
+    others = [p for name, p in model.named_parameters() if p.requires_grad and ".model." not in name]
+    rates = [{"params": others, "lr": fitting.lr}, {"params": tuned, "lr": TUNED}]
+    curve = []
+    for step in fit(
+        model,
+        lambda epoch: batches(ready, rows, size=fitting.batch, seed=seed, epoch=epoch),
+        loss,
+        seed=seed,
+        steps=min(fitting.steps, 60 * -(-len(rows) // fitting.batch)),
+        lr=fitting.lr,
+        optimizer=torch.optim.AdamW(rates, weight_decay=1e-4) if tuned else None,
+        evaluate=lambda: mean_loss(model, ready, held, loss),
+        patience=8,
+    ):
+        if step.val is not None:
+            curve.append({"step": step.n, "loss": step.loss, "val": step.val})
+    return curve
+
+
+def judged(
+    network: Callable[..., Joined],
+    table: Table,
+    ways: Ways,
+    split: Split,
+    arm: Arm,
+    fitting: Fitting,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """One job: train one arm on one split with one seed, and everything that its model says of val and test.
+
+    Args:
+        network: of (ready, ways, arm, fitting, seed=), at the top of a module.
+        table: all samples.
+        ways: how its parts were read.
+        split: train to fit on, val to choose by, test to judge.
+        arm: what to train.
+        fitting: how.
+        seed: of weights, batches and controls.
+
+    Returns:
+        `rows` of test with a target; `outputs` for them (logits "n k" or scores " n") by name: `full`, for
+        an arm on whole parts also `shuffle:PART` and `noise:PART:1` at test and `keep:PARTS` for the sets of
+        `presences`; `val` and its targets; the training curve, what was dropped, parameters, multiply-adds.
+    """
+    import torch
+
+    from polymodal.training.batches import predict
+    from polymodal.training.controls import Condition
+
+    torch.set_num_threads(1)
+    ready = prepared(table, split, ways)
+    ready = changed = lean(Condition.parse(arm.condition).over(ready, split, seed=seed))
+    model = network(ready, ways, arm, fitting, seed=seed)
+    curve = train(model, changed, split, fitting, seed=seed)
+    test, val = ready.labelled(split.test), ready.labelled(split.val)
+    outputs = {"full": predict(model, changed, test)}
+    if arm.condition == "full":
+        for name in [f"{how}:{part}" for part in ready.names for how in ("shuffle", "noise")]:
+            control = Condition.parse(name if name.startswith("shuffle") else f"{name}:1")
+            outputs[control.name] = predict(model, control.over(ready, split, seed=seed), test)
+        for kept in presences(ready.names):
+            here = ready.present & np.array([name in kept for name in ready.names])
+            outputs["keep:" + "+".join(kept)] = predict(model, replace(ready, present=here), test)
+    classes = ready.statistics.classes
+    return {
+        "rows": test, "outputs": outputs, "classes": None if classes is None else list(classes),
+        "val": predict(model, changed, val), "val_target": changed.target[val], "curve": curve,
+        "dropped": ready.statistics.dropped, "excluded": ready.excluded, "stamp": list(changed.stamp),
+        "saw": ready.statistics.seen, **cost(model, ready),
+    }  # fmt: skip
+
+
+def presences(names: Sequence[str], most: int = 4) -> list[tuple[str, ...]]:
+    """Every set of parts that may be left, all of them first; none where there are more than `most` parts."""
+    if len(names) > most:
+        return []
+    choices = product((True, False), repeat=len(names))
+    return [tuple(n for n, here in zip(names, kept, strict=True) if here) for kept in choices]
+
+
+def survival(
+    values: Mapping[str, NDArray[Any]], names: Sequence[str], p: float, part: str = ""
+) -> NDArray[Any]:
+    """Each sample's expected score when every part (or only `part`) is missing with probability `p`.
+
+    Exact, over all sets of parts that may be left: no draw of who is missing adds noise to the curve.
+
+    Args:
+        values: per-sample scores by set of parts, `keep:A+B` as `judged` names them.
+        names: all parts.
+        p: probability.
+        part: the only one that goes missing; "" for all.
+    """
+    total: Any = 0.0
+    for kept in presences(names):
+        chances = [(p if name in ("", part) or not part else 0.0) for name in names]
+        weight = np.prod([1 - q if name in kept else q for name, q in zip(names, chances, strict=True)])
+        total = total + weight * values["keep:" + "+".join(kept)]
+    return np.asarray(total)
+
+
+def cost(model: Joined, ready: Ready) -> dict[str, int]:
+    """Parameters, and multiply-adds of one sample."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from polymodal.training.batches import batches
+
+    one = next(batches(ready, [0], size=1, seed=0, shuffle=False))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(one.inputs, one.masks, one.present)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "macs": counter.get_total_flops() // 2,
+    }
+
+
+def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> dict[str, float]:
+    """Median seconds that fusion and head take for one sample on this machine, the models taking turns."""
+    import time
+
+    import torch
+
+    from polymodal.training.batches import batches
+
+    one = next(batches(ready, [0], size=1, seed=0, shuffle=False))
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    with torch.no_grad():
+        for i in range(repeats):
+            for name, model in models.items():
+                model.eval()
+                encoded = {
+                    part: model.encoders[part](one.inputs[part], one.masks[part]) for part in model.names
+                }
+                began = time.perf_counter()
+                model.head(model.fusion(encoded, one.present).vector)
+                if i >= repeats // 10:
+                    seconds[name].append(time.perf_counter() - began)
+    return {name: float(np.median(found)) for name, found in seconds.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What all arms said of the same test samples, fold after fold.
+
+    Attributes:
+        ids, groups, present, fold: of the n test samples: names, groups, parts that they have, folds.
+        target: class names or scores, " n".
+        classes: in the order of the logits; None for scores.
+        outputs: "s n k" logits or "s n" scores by `ARM` or `ARM|CONTROL`, a row a seed.
+        probabilities: "s n k" by arm, each fold and seed at its own temperature; empty for scores.
+        raw: the same before.
+        confidence: by arm, the thresholds "s n" that answer 80 % of val.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    present: tuple[tuple[str, ...], ...]
+    fold: tuple[int, ...]
+    target: NDArray[Any]
+    classes: tuple[str, ...] | None
+    outputs: dict[str, NDArray[Any]]
+    probabilities: dict[str, NDArray[Any]]
+    raw: dict[str, NDArray[Any]]
+    confidence: dict[str, NDArray[Any]]
+
+    @property
+    def model(self) -> str:
+        """The first arm: what the others are held against."""
+        return next(iter(self.outputs))
+
+    @property
+    def metric(self) -> Metric:
+        """Accuracy for classes, mean absolute error for scores."""
+        return MAE if self.classes is None else ACCURACY
+
+    def predictions(self, name: str) -> NDArray[Any]:
+        """Class names or scores, "s n"."""
+        outputs = self.outputs[name]
+        return outputs if self.classes is None else np.asarray(self.classes)[outputs.argmax(-1)]
+
+    def scores(self, name: str) -> NDArray[np.float64]:
+        """1 or 0 for right and wrong classes, absolute errors for scores, "s n"."""
+        said = self.predictions(name)
+        right = np.abs(said - self.target) if self.classes is None else said == self.target
+        return np.asarray(right, np.float64)
+
+
+def said(
+    arms: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], tables: Sequence[Table], coverage: float = 0.8
+) -> Said:
+    """Put the jobs' values together: for each arm a row a seed, in it the folds, as `judged` gave them.
+
+    Args:
+        arms: values by arm, seed and fold.
+        tables: of each fold.
+        coverage: share of val that the confidence thresholds answer.
+    """
+    first = next(iter(arms.values()))[0]
+    rows = [np.asarray(value["rows"]) for value in first]
+    classes = first[0]["classes"]
+    joined: dict[str, NDArray[Any]] = {}
+    chances: dict[str, dict[str, NDArray[Any]]] = {"raw": {}, "cooled": {}, "sure": {}}
+    for arm, seeds in arms.items():
+        for key in seeds[0][0]["outputs"]:
+            joined[arm if key == "full" else f"{arm}|{key}"] = np.stack(
+                [np.concatenate([value["outputs"][key] for value in folds]) for folds in seeds]
+            )
+        if classes is not None:
+            cells = [[_cooled(value, coverage) for value in folds] for folds in seeds]
+            for i, name in enumerate(chances):
+                chances[name][arm] = np.stack([np.concatenate([c[i] for c in folds]) for folds in cells])
+    told = [(i, table, row) for i, table in enumerate(tables) for row in rows[i]]
+    return Said(
+        ids=tuple(table.ids[row] for _, table, row in told),
+        groups=tuple(table.groups[row] for _, table, row in told),
+        present=tuple(_parts(table, row) for _, table, row in told),
+        fold=tuple(i for i, _, _ in told),
+        target=np.asarray([table.targets[row] for _, table, row in told]),
+        classes=None if classes is None else tuple(classes),
+        outputs=joined,
+        probabilities=chances["cooled"],
+        raw=chances["raw"],
+        confidence=chances["sure"],
+    )
+
+
+def _parts(table: Table, row: int) -> tuple[str, ...]:
+    return tuple(name for name, here in zip(table.columns, table.present[row].tolist(), strict=True) if here)
+
+
+def _cooled(value: Mapping[str, Any], coverage: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Probabilities on test before and after the temperature that val asks for, and val's threshold."""
+    from polymodal.metrics.calibration import coverage_threshold, fit_temperature
+
+    t = fit_temperature(value["val"], value["val_target"])
+    sure = coverage_threshold(tempered(value["val"], t).max(1), coverage)
+    logits = value["outputs"]["full"]
+    return tempered(logits), tempered(logits, t), np.full(len(logits), sure)
+
+
+def baselines(
+    table: Table, ways: Ways, split: Split, *, seed: int, texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Predictions of the baselines for the rows that `judged` tells of; over all parts' mean tokens.
+
+    Args:
+        table: all samples.
+        ways: how its parts were read.
+        split: as in `judged`.
+        seed: of the forest and the prior.
+        texts: of all samples, where there are any: adds character n-grams.
+    """
+    from polymodal.training import baselines as known
+
+    ready = prepared(table, split, ways)
+    train, val, test = (tuple(ready.labelled(x).tolist()) for x in (split.train, split.val, split.test))
+    split = replace(split, train=train, val=val, test=test)
+    blank: Any = "" if ready.statistics.classes is not None else 0.0
+    y = np.asarray([blank if target is None else target for target in table.targets])
+    x = np.hstack([ready.vectors(name) for name in ready.names if ready.width(name)])
+    found = [known.majority(y, split), known.prior(y, split, seed=seed)]
+    found += [make(x, y, split, seed=seed) for make in (known.logistic, known.forest)]
+    said = {one.name: one.predict(x[list(split.test)]) for one in found}
+    if texts:
+        grams = known.ngram(texts, y, split, seed=seed)
+        said[grams.name] = grams.predict(np.asarray(texts, dtype=object)[list(split.test)])
+    return said
+
+
+def final(
+    network: Callable[..., Joined],
+    table: Table,
+    ways: Ways,
+    split: Split,
+    arm: Arm,
+    fitting: Fitting,
+    *,
+    seed: int,
+    coverage: float = 0.8,
+) -> Joined:
+    """The model to keep: trained once more, its `meta` with the temperature and the threshold from val.
+
+    Args:
+        network: as in `judged`, as are the others.
+        table: all samples.
+        ways: how its parts were read.
+        split: train and val.
+        arm: what to train.
+        fitting: how.
+        seed: of weights and batches.
+        coverage: share of val that the threshold answers.
+    """
+    from polymodal.metrics.calibration import coverage_threshold, fit_temperature
+    from polymodal.training.batches import predict
+
+    ready = prepared(table, split, ways)
+    model = network(ready, ways, arm, fitting, seed=seed)
+    train(model, ready, split, fitting, seed=seed)
+    if ready.statistics.classes is not None:
+        val = ready.labelled(split.val)
+        logits = predict(model, ready, val)
+        warmth = fit_temperature(logits, ready.target[val])
+        sure = coverage_threshold(tempered(logits, warmth).max(1), coverage)
+        model.meta |= {"temperature": warmth, "threshold": sure}
+    return model
