@@ -146,9 +146,8 @@ def side(published: Side) -> Encoder:
         Dense(norm.num_features, published.layers[0].out_features, layers=3),
     )
     with torch.no_grad():
-        scaler.count.fill_(1)
         scaler.location.copy_(norm.running_mean)
-        scaler.spread.copy_(norm.running_var + norm.eps)
+        scaler.rate.copy_((norm.running_var + norm.eps).rsqrt())
         for ours, theirs in zip(
             [m for m in dense.layers if isinstance(m, nn.Linear)], published.layers, strict=True
         ):

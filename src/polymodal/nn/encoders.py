@@ -44,18 +44,18 @@ class Encoder(nn.Module):
 
 def keep(x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
     """`x` with zeros in masked positions, whatever stood there (a product would keep NaN)."""
-    return torch.where(mask[..., None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+    return torch.where(mask[..., None], x, 0)
 
 
 def mean(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
     """Mean over the tokens the mask keeps; zeros where it keeps none."""
-    n = mask.sum(1, keepdim=True).clamp(min=1).to(tokens.dtype)
-    return keep(tokens, mask).sum(1) / n
+    return keep(tokens, mask).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def pooled(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
     """Tokens, cleaned, with their masked mean as the vector."""
-    return Encoded(keep(tokens, mask), mask, mean(tokens, mask))
+    tokens = keep(tokens, mask)
+    return Encoded(tokens, mask, tokens.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
 
 
 @member
@@ -69,6 +69,7 @@ class Scaler(Encoder):
     location: Tensor
     spread: Tensor
     count: Tensor
+    rate: Tensor
     seen: Tensor
 
     def __init__(self, width: int) -> None:
@@ -77,6 +78,7 @@ class Scaler(Encoder):
         self.register_buffer("location", torch.zeros(width, dtype=torch.float64))
         self.register_buffer("spread", torch.zeros(width, dtype=torch.float64))
         self.register_buffer("count", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("rate", torch.ones(width))
         self.register_buffer("seen", torch.zeros(64, dtype=torch.uint8))
 
     @property
@@ -112,6 +114,7 @@ class Scaler(Encoder):
             raise ValueError(f"digest has {len(code)} characters, at most {self.seen.numel()} are kept")
         for buffer in (self.location, self.spread, self.count, self.seen):
             buffer.zero_()
+        self.rate.fill_(1.0)
         self.seen[: len(code)] = torch.tensor(list(code), dtype=torch.uint8)
 
     @torch.no_grad()
@@ -129,17 +132,16 @@ class Scaler(Encoder):
         self.spread += spread + shift**2 * self.count * n / safe
         self.location += shift * n / safe
         self.count.copy_(total)
+        sd = self.sd
+        live = sd > 1e-7 * self.location.abs().clamp(min=1e-12)
+        self.rate.copy_(torch.where(live, 1.0 / torch.where(live, sd, 1.0), 0.0))
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
-        """(x − mean) / sd; the identity before `fit`."""
-        x = keep(x, mask)
-        if self.count.any():
-            sd = self.sd
-            live = sd > 1e-7 * self.location.abs().clamp(min=1e-12)
-            rate = torch.where(live, 1.0 / torch.where(live, sd, 1.0), 0.0)
-            x = (x - self.location.to(x.dtype)) * rate.to(x.dtype)
-        x = torch.where(x.isfinite(), x, 0.0).clamp(-CLIP_SD, CLIP_SD)
-        return pooled(x, mask)
+        """(x − mean) / sd; the identity, but for clipping, before `fit`."""
+        sound = mask[..., None] & x.isfinite()
+        x = ((x - self.location.to(x.dtype)) * self.rate.to(x.dtype)).clamp(-CLIP_SD, CLIP_SD)
+        x = torch.where(sound, x, 0)
+        return Encoded(x, mask, x.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
 
 
 @member
