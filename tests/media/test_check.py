@@ -210,13 +210,27 @@ def test_a_folder_is_read_with_its_faults(tmp_path):
         check(Path(__file__).parent)
 
 
-def test_a_film_with_sound_and_none_without_frames():
+def voiced(pictures: bool) -> bytes:
+    """A second of sound in a film, with ten pictures or none."""
     stream = io.BytesIO()
     with av.open(stream, "w", format="mp4") as box:
-        track = box.add_stream("aac", rate=RATE, layout="mono")
+        track = box.add_stream("mpeg4", rate=10) if pictures else None
+        if track is not None:
+            track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        voice = box.add_stream("aac", rate=RATE, layout="mono")
+        for _ in range(10 if track is not None else 0):
+            box.mux(track.encode(av.VideoFrame.from_image(PIL.Image.new("RGB", (64, 48)))))
         frame = av.AudioFrame.from_ndarray(sound(0, 1.0)[None], format="fltp", layout="mono")
         frame.sample_rate = RATE
-        box.mux(track.encode(frame))
-        box.mux(track.encode())
-    findings, _ = check([Sample("a", {"x": Video(stream.getvalue())}), Sample("b", {"x": Video(film(0))})])
-    assert [finding.kind for finding in findings] == ["broken media"]
+        box.mux(voice.encode(frame))
+        for each in (track, voice):
+            box.mux(each.encode() if each is not None else [])
+    return stream.getvalue()
+
+
+def test_the_sound_of_a_film_is_decoded_too_and_a_film_without_pictures_is_broken():
+    findings, summary = check(
+        [Sample("whole", {"x": Video(voiced(True))}), Sample("b", {"x": Video(voiced(False))})]
+    )
+    assert [(finding.kind, finding.evidence[0][:2]) for finding in findings] == [("broken media", "b:")]
+    assert summary.parts["x"].high["frames"] == 10

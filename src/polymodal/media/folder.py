@@ -196,11 +196,11 @@ def _value(scalar: Any) -> Any:
         cells = scalar.values
         if types.is_integer(cells.type) or types.is_floating(cells.type):
             return cells.to_numpy(zero_copy_only=False)
-        if (
-            types.is_list(cells.type)
-            or types.is_large_list(cells.type)
-            or types.is_fixed_size_list(cells.type)
-        ):
+        if types.is_nested(cells.type) and not types.is_struct(cells.type):
+            lengths = set(cells.value_lengths().to_pylist())
+            flat = cells.flatten()
+            if len(lengths) == 1 and flat.null_count == 0:
+                return flat.to_numpy(zero_copy_only=False).reshape(len(cells), *lengths)
             return [_value(cell) for cell in cells]
     return scalar.as_py()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, product
 from typing import Any
 
@@ -110,15 +111,21 @@ def shingles(text: str) -> UInt64[np.ndarray, " s"]:
 
 def min_hashes(text: str) -> UInt64[np.ndarray, " 128"]:
     """The least of 128 hash functions over the shingles: a sketch of a text in 1 kB (Broder 1997)."""
-    codes = shingles(text)
-    rng = np.random.default_rng(0)
-    odd = rng.integers(0, 2**64, HASHES, dtype=np.uint64) | np.uint64(1)
-    flip = rng.integers(0, 2**64, HASHES, dtype=np.uint64)
-    least = np.full(HASHES, np.iinfo(np.uint64).max, np.uint64)
-    for at in range(0, len(codes), 8192):
-        hashed = (codes[at : at + 8192, None] ^ flip) * odd
-        np.minimum(least, (hashed ^ hashed >> np.uint64(32)).min(axis=0), out=least)
+    flip, odd = _functions()
+    codes, least = shingles(text), np.full(HASHES, np.iinfo(np.uint64).max, np.uint64)
+    for at in range(0, len(codes), 1024):
+        hashed = codes[at : at + 1024, None] ^ flip
+        hashed *= odd
+        np.minimum(least, hashed.min(axis=0), out=least)
     return least
+
+
+@cache
+def _functions() -> tuple[UInt64[np.ndarray, " 128"], UInt64[np.ndarray, " 128"]]:
+    """What is flipped, and an odd factor, for each hash; high bits decide the least, and mix all others."""
+    rng = np.random.default_rng(0)
+    flip, odd = rng.integers(0, 2**64, (2, HASHES), dtype=np.uint64)
+    return flip, odd | np.uint64(1)
 
 
 def bands_of(sketch: UInt64[np.ndarray, " 128"]) -> UInt64[np.ndarray, " 32"]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polymodal.media.folder import REFUSED, UNFINISHED
+from polymodal.media.folder import KEYS, REFUSED, UNFINISHED
 from polymodal.media.image import Image
 from polymodal.media.part import MediaError, Pose, Text, opened
 from polymodal.media.sample import SUFFIXES, Invalid, Part, Sample
@@ -118,7 +118,7 @@ class _Writer:
 
     def row(self, sample: Sample) -> dict[str, Any]:
         """The row of a sample, its media copied."""
-        taken = {"id", "group", "target", "tags"} & set(sample.parts)
+        taken = set(KEYS) & set(sample.parts)
         if taken:
             raise MediaError("unsupported", sample.id, f"a part cannot be called {sorted(taken)[0]!r}")
         target = (
@@ -142,7 +142,7 @@ class _Writer:
                 values = part.values()
                 self.size += values.nbytes
                 if self.form == "parquet":
-                    return {"values": list(values.astype(_kept(part.source))), "rate": part.rate}
+                    return {"values": values.astype(_kept(part.source)), "rate": part.rate}
                 cells = [[None if math.isnan(cell) else cell for cell in row] for row in values.tolist()]
                 return cells if part.rate is None else {"values": cells, "rate": part.rate}
             case Series():
@@ -244,37 +244,45 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number, texts = pa.float64(), pa.list_(pa.string())
-    fields = {
-        "text": pa.string(),
-        "language": pa.string(),
-        "path": pa.string(),
-        "bytes": pa.binary(),
-        "kind": pa.string(),
-        "values": pa.list_(pa.list_(number)),
-        "columns": texts,
-        "rate": number,
-        "start": number,
-        "end": number,
-        "position": pa.list_(number),
-        "rotation": pa.list_(number),
-    }
-    names = dict.fromkeys(
-        name for row in rows for name in row if name not in ("id", "group", "target", "tags")
-    )
     scores = any(isinstance(row["target"], float) for row in rows)
-    head = {
-        "id": pa.string(),
-        "group": pa.string(),
-        "target": number if scores else pa.string(),
-        "tags": pa.string(),
-    }
-    columns = {key: pa.array([row[key] for row in rows], kind) for key, kind in head.items() if key != "tags"}
+    head = {"id": pa.string(), "group": pa.string(), "target": pa.float64() if scores else pa.string()}
+    columns = {key: pa.array([row[key] for row in rows], kind) for key, kind in head.items()}
     columns["tags"] = pa.array([json.dumps(row["tags"], ensure_ascii=False) for row in rows], pa.string())
-    for name in names:
-        used = {key for row in rows for key, value in row.get(name, {}).items() if value is not None}
-        cells = {cells.dtype for row in rows for cells in (row.get(name) or {}).get("values", [])[:1]}
-        fields["values"] = pa.list_(pa.list_(pa.float32() if cells == {np.dtype(np.float32)} else number))
-        kind = pa.struct([(key, fields[key]) for key in fields if key in used] or [("text", pa.string())])
-        columns[name] = pa.array([row.get(name) for row in rows], kind)
-    pq.write_table(pa.table(columns), path, row_group_size=1000, compression="zstd")
+    for name in dict.fromkeys(name for row in rows for name in row if name not in KEYS):
+        columns[name] = _struct([row.get(name) for row in rows])
+    pq.write_table(pa.table(columns), path, row_group_size=1000, compression="zstd", use_dictionary=False)
+
+
+def _struct(cells: list[dict[str, Any] | None]) -> Any:
+    """A column of parts, with the fields that any of them has."""
+    import pyarrow as pa
+
+    texts, numbers = pa.list_(pa.string()), pa.list_(pa.float64())
+    types = {"columns": texts, "position": numbers, "rotation": numbers, "bytes": pa.binary()}
+    types |= dict.fromkeys(("rate", "start", "end"), pa.float64())
+    used = dict.fromkeys(key for cell in cells for key, value in (cell or {}).items() if value is not None)
+    fields = {}
+    for key in used:
+        values = [None if cell is None else cell.get(key) for cell in cells]
+        fields[key] = _tables(values) if key == "values" else pa.array(values, types.get(key, pa.string()))
+    absent = pa.array([cell is None for cell in cells])
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields), mask=absent)
+
+
+def _tables(values: list[np.ndarray[Any, Any] | None]) -> Any:
+    """Arrays "t d" as lists of lists, without a Python number in between."""
+    import pyarrow as pa
+
+    given = [value for value in values if value is not None]
+    flat = np.concatenate([value.ravel() for value in given])
+    widths = np.concatenate([np.full(len(value), value.shape[1]) for value in given])
+    lengths = [0 if value is None else len(value) for value in values]
+    inner = pa.ListArray.from_arrays(_offsets(widths), pa.array(flat))
+    absent = pa.array([value is None for value in values])
+    return pa.ListArray.from_arrays(_offsets(lengths), inner, mask=absent)
+
+
+def _offsets(lengths: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
