@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from polymodal.media import Sample, Series, Text
 from polymodal.training import Split, fingerprint, grouped
 

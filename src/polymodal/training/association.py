@@ -1,4 +1,4 @@
-"""How columns, orders, words and sides go with a label: measures with the tests that keep them honest."""
+"""How columns, orders, words and sides go with a label, tested so that few data do not cry."""
 
 from __future__ import annotations
 

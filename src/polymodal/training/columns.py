@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -145,8 +146,6 @@ def _natural(names: Sequence[str | None]) -> NDArray[np.float64]:
 
 
 def _file(sample: Sample, name: str) -> str | None:
-    from pathlib import Path
-
     part = sample.parts.get(name)
     source = part.text if isinstance(part, Text) else getattr(part, "source", None)
     return source.stem if isinstance(source, Path) else None
@@ -178,7 +177,7 @@ def _balance(known: Outcome) -> list[Finding]:
     found = []
     if missing := int((known.codes < 0).sum()):
         line = f"{missing} of {len(known.codes)} samples have no target"
-        found.append(finding("no target", "warning", "target", [line]))
+        found.append(Finding("no target", "warning", "target", missing, (line,)))
     if known.scores is not None:
         return found
     counts = np.bincount(known.codes[known.codes >= 0], minlength=len(known.names))

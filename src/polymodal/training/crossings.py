@@ -1,4 +1,4 @@
-"""What stands on two sides of a split: groups, speakers, copies, near copies, spans of one recording."""
+"""What stands on two sides of a split: groups, speakers, copies, spans of one recording."""
 
 from __future__ import annotations
 
