@@ -50,6 +50,13 @@ def test_the_same_pairs_as_all_products(d, threshold):
     assert [(i, j) for i, j, _ in near_vectors(x, threshold, block=32)] == brute(x, threshold)
 
 
+def test_sparse_rows_that_no_bound_tells_apart_are_compared_whole():
+    hot = np.random.default_rng(0).integers(0, 400, 1200)
+    x = np.eye(400, dtype=np.float32)[hot]
+    pairs = np.argwhere(np.triu(hot[:, None] == hot, 1))
+    assert [(i, j) for i, j, _ in near_vectors(x, 0.9, block=64)] == [tuple(pair) for pair in pairs.tolist()]
+
+
 def test_rows_without_a_direction_are_like_no_other():
     x = np.ones((6, 200))
     x[1], x[2, 3], x[3, 0] = 0, np.nan, np.inf
