@@ -251,7 +251,7 @@ def check_fusion(make: Callable[[Mapping[str, int]], Fusion], *, seed: int = 0) 
         message = f"{name}: {sorted(row)} alone differs from the same with the others absent"
         _close(single.vector[0], out.vector[i], message)
         _close(single.weights[0], out.weights[i], message)
-    _check_dropout(fusion, encoded, name, seed)
+    _check_dropout(fusion, encoded, name, seed=seed)
     assert build(fusion.spec).state_dict().keys() == fusion.state_dict().keys(), (
         f"{name}: build(spec) differs"
     )
@@ -292,7 +292,7 @@ def _check_fused(out: Fused, fusion: Fusion, present: Tensor, name: str) -> None
     _close(out.weights.sum(1), present.any(1).float(), f"{name}: weights of present parts do not sum to 1")
 
 
-def _check_dropout(fusion: Fusion, encoded: Mapping[str, Encoded], name: str, seed: int) -> None:
+def _check_dropout(fusion: Fusion, encoded: Mapping[str, Encoded], name: str, *, seed: int) -> None:
     import torch
 
     present = torch.ones(8, 3, dtype=torch.bool)
