@@ -53,7 +53,7 @@ def iemocap(tmp_path):
 
 
 def test_iemocap_speaker_is_session_and_letter_of_the_turn(iemocap):
-    samples, invalid = parted(readers.read(iemocap))
+    samples, _ = parted(readers.read(iemocap))
     assert [(s.id, s.group, s.target) for s in samples] == [
         ("Ses01F_impro01_F000", "1F", "neutral"),
         ("Ses01F_impro01_M002", "1M", "frustrated"),
@@ -206,5 +206,5 @@ def test_what_is_no_known_layout_says_which_are(tmp_path):
 def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
     (tmp_path / "mosi.pkl").touch()
     for path in (tmp_path, tmp_path / "mosi.pkl"):
-        with pytest.raises(ValueError, match="polymodal data convert .*mosi.pkl OUT"):
+        with pytest.raises(ValueError, match=r"polymodal data convert .*mosi\.pkl OUT"):
             readers.read(path)

@@ -1,4 +1,4 @@
-"""Four worlds whose answers are known, or a person's data: train, hold against controls, judge the claims."""
+"""Generated worlds or a person's data: train, hold against controls, judge the claims."""
 
 from __future__ import annotations
 
@@ -226,49 +226,49 @@ def arms_in(world: data.World, config: Config) -> list[work.Arm]:
 
 
 @cache
-def world_of(name: data.World, seed: int) -> tuple[list[Sample], Table, Split]:
-    """A world, its table and its 36, 12 and 50 speakers."""
-    samples = data.world(name, seed=seed)
+def world_of(name: data.World, number: int) -> tuple[list[Sample], Table, Split]:
+    """The world of a seed, its table, and its 36, 12 and 50 speakers."""
+    samples = data.world(name, seed=number)
     table = Table.read(samples, {part: work.reader(*way) for part, way in SERIES.items()})
-    return samples, table, grouped(samples, (36, 12, 50), seed=seed)
+    return samples, table, grouped(samples, (36, 12, 50), seed=number)
 
 
-def world_job(name: data.World, arm: work.Arm, fitting: work.Fitting, seed: int) -> dict[str, Any]:
+def world_job(name: data.World, arm: work.Arm, fitting: work.Fitting, number: int) -> dict[str, Any]:
     """Train one arm in one world: the world, the split and the weights all have this seed."""
-    _, table, split = world_of(name, seed)
-    return work.judged(network, table, SERIES, split, arm, fitting, seed=seed)
+    _, table, split = world_of(name, number)
+    return work.judged(network, table, SERIES, split, arm, fitting, seed=number)
 
 
-def baseline_job(name: data.World, seed: int) -> dict[str, Any]:
+def baseline_job(name: data.World, number: int) -> dict[str, Any]:
     """The baselines' predictions in a world."""
-    _, table, split = world_of(name, seed)
-    return work.baselines(table, SERIES, split, seed=seed)
+    _, table, split = world_of(name, number)
+    return work.baselines(table, SERIES, split, seed=number)
 
 
-def leak_job(seed: int) -> dict[str, Any]:
+def leak_job(number: int) -> dict[str, Any]:
     """Forests on the leak world in folds that cut speakers and in folds that do not; hits in sample order."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    samples, table, _ = world_of("leak", seed)
+    samples, table, _ = world_of("leak", number)
     x = np.hstack([np.squeeze(column.values, 1) for column in table.columns.values() if column is not None])
     y = np.asarray(table.targets)
     hits = {}
     for name, cut in (("random", random_folds), ("grouped", folds)):
         hit = np.zeros(len(y))
-        for split in cut(samples, 5, seed=seed, val=0.0):
+        for split in cut(samples, 5, seed=number, val=0.0):
             train, test = list(split.train), list(split.test)
-            forest = ExtraTreesClassifier(60, random_state=seed).fit(x[train], y[train])
+            forest = ExtraTreesClassifier(60, random_state=number).fit(x[train], y[train])
             hit[test] = forest.predict(x[test]) == y[test]
         hits[name] = hit
     return hits
 
 
-def audit_job(name: data.World, seed: int) -> list[dict[str, Any]]:
+def audit_job(name: data.World, number: int) -> list[dict[str, Any]]:
     """What the audit says of a world, split as its arms are."""
     from polymodal.training.audit import audit
 
-    samples, _, split = world_of(name, seed)
-    found = audit(samples, split, seed=seed)
+    samples, _, split = world_of(name, number)
+    found = audit(samples, split, seed=number)
     return [asdict(one) | {"where": f"{name} world, {one.where}"} for one in found]
 
 

@@ -1,4 +1,4 @@
-"""A study of one fusion: arms trained in folds, told to a book of estimates, controls and curves."""
+"""A study: arms trained in folds and told to a book of estimates, controls and curves."""
 
 from polymodal.training.study.answers import answers
 from polymodal.training.study.book import Book, P

@@ -1,4 +1,4 @@
-"""A person's data as a study: read in parallel, audited, split by group, trained, accounted for, shown."""
+"""A person's data as a study: read in parallel, audited, split by group, trained, shown."""
 
 from __future__ import annotations
 
@@ -176,10 +176,10 @@ def audited(run: Record, cohort: Cohort) -> list[dict[str, Any]]:
 
 
 def judged_job(
-    network: Network, cohort: Cohort, split: Split, arm: Arm, fitting: Fitting, seed: int
+    network: Network, cohort: Cohort, split: Split, arm: Arm, fitting: Fitting, number: int
 ) -> dict[str, Any]:
-    """One arm, one fold, one seed."""
-    return judged(network, cohort.table, cohort.ways, split, arm, fitting, seed=seed)
+    """One arm, one fold, one seed (`number`)."""
+    return judged(network, cohort.table, cohort.ways, split, arm, fitting, seed=number)
 
 
 def baseline_job(cohort: Cohort, fold: int, texts: Sequence[str]) -> dict[str, Any]:

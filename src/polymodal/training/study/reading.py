@@ -1,4 +1,4 @@
-"""From a part to numbers and from numbers to an encoder: the same choice for every part of any system."""
+"""From a part to numbers, and from numbers to an encoder: one choice for every system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job of a fusion study: train an arm on a split, and everything its model says of val and test."""
+"""One job of a study: train an arm on a split, and all that its model says of val and test."""
 
 from __future__ import annotations
 
