@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from polymodal.metrics.estimate import Estimate, mean, over_seeds, proportion
 from polymodal.metrics.metric import Array, Labels, Metric, Values
-from polymodal.metrics.resample import group_index, named, percentile, scorers, weights
+from polymodal.metrics.resample import FEW, group_index, named, percentile, scorers, weights
 from polymodal.metrics.significance import swaps, two_sided
 
 
@@ -184,6 +184,9 @@ def _by_bootstrap(
         blocks = weights(asked.n_groups, draws=draws, seed=seed)
         drawn = np.concatenate([_signed(signs, sides, w) for w in blocks])
         low, high = percentile(drawn, level, asked.n_groups)
+        # calibration errors are biased upwards in resamples: never leave the estimate itself out
+        low, high = min(low, centre), max(high, centre)
+        reason = FEW if asked.n_groups < 6 else ""
         if len(sides) == 2 and len(sides[0]) == len(sides[1]):
             p = _swapped(centre, sides[0], sides[1], asked.n_groups, draws=draws, seed=seed)
     return Estimate(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polymodal.metrics.metric import Better, Labels, Values
-from polymodal.metrics.resample import Summed, group_index, named, percentile, values_of, weights
+from polymodal.metrics.resample import FEW, Summed, group_index, named, percentile, values_of, weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +187,7 @@ def mean(
             scorer = Summed(sums, lambda s: np.asarray(s[..., 0] / s[..., 1]))
             scores = [scorer.weighted(w) for w in weights(n_groups, draws=draws, seed=seed)]
             low, high = percentile(np.concatenate(scores), level, n_groups)
+            reason = FEW if n_groups < 6 else reason
         elif kept.size:
             reason = "fewer than two groups: no interval"
     return Estimate(

@@ -66,6 +66,9 @@ def weights(n_groups: int, *, draws: int, seed: int) -> Iterator[Float[np.ndarra
         yield np.bincount(picks.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).astype(np.float64)
 
 
+FEW = "fewer than six groups: the interval may be too narrow"
+
+
 def percentile(scores: Float[np.ndarray, " draws"], level: float, n_groups: int) -> tuple[float, float]:
     """Percentile interval of bootstrap scores, expanded for few groups (Hesterberg 2015, section 3.3).
 
