@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +30,28 @@ def interval(estimate: dict[str, Any]) -> str:
 
 
 def row(name: str, result: dict[str, Any]) -> str:
-    """A system's line in the README table."""
-    legend = result["sections"].get("legend", {})
-    headline = next(key for key, about in legend.items() if about.get("headline"))
-    counts = {"reproduced": 0, "not reproduced": 0, "undetermined": 0}
-    for claim in result["claims"]:
-        counts[claim["verdict"]] += 1
-    verdicts = " · ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-    estimate = result["estimates"][headline]
-    label = legend[headline].get("label", headline)
-    return f"| `{name}` | {label} | {interval(estimate)} | {estimate['n']:,} | {verdicts} |"
+    """A line of the README table: the first estimate, beside the best baseline and a negative control."""
+    estimates, legend = result["estimates"], result["sections"]["legend"]
+    headline = next(iter(estimates))
+    world = headline.rpartition("/")[0]
+    near = [key for key in estimates if key.rpartition("/")[0] == world]
+    baselines = [key for key in near if legend[key]["role"] == "baseline"]
+    best = max(baselines, key=lambda key: estimates[key]["mean"])
+    control = next(key for key in near if key.endswith("shuffled targets"))
+    counts = Counter(claim["verdict"] for claim in result["claims"])
+    verdicts = " · ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items(), reverse=True))
+    return (
+        f"| `{name}` | {headline} | {interval(estimates[headline])} | {estimates[headline]['n']:,} "
+        f"| {best.rpartition('/')[2]} {interval(estimates[best])} "
+        f"| {interval(estimates[control])} | {verdicts} |"
+    )
 
 
 def table() -> str:
     """The README's table of systems."""
-    head = "| system | headline | estimate [95 %] | n | claims |\n|---|---|---|---|---|"
+    head = "| result | score | estimate [95 %] | n | best baseline | shuffled targets | claims |\n"
     rows = [row(name, result) for name, result in results().items()]
-    return "\n".join([head, *rows])
+    return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows)
 
 
 def tree() -> str:
@@ -71,6 +77,26 @@ def wrapped(words: str) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()]
 
 
+def shown(name: str, about: dict[str, Any]) -> bool:
+    """Whether an estimate belongs on the page: the arms, what has a closed form, and the differences."""
+    tail = name.rpartition("/")[2]
+    minor = (
+        "noise:",
+        "drop:",
+        "missing:",
+        "NLL",
+        "Brier",
+        "ECE",
+        "coverage",
+        "prior",
+        "weighted F1",
+        "macro",
+    )
+    return not tail.startswith(minor) and (
+        about.get("expected") is not None or " - " in name or "/" not in name
+    )
+
+
 def measured(name: str) -> str:
     """A page's *Measured* section, plain text: estimates and claims of every stored result of the system."""
     parts = []
@@ -78,25 +104,21 @@ def measured(name: str) -> str:
         if key != name and not key.startswith(name + "-"):
             continue
         legend = result["sections"].get("legend", {})
-        parts.append(
-            f"{key}.json, polymodal {result['versions']['polymodal']}: mean [95 % interval], n, closed form"
-        )
+        parts.append(f"docs/results/{key}.json: mean [95 % interval], closed form where there is one")
         for metric, estimate in result["estimates"].items():
-            if not legend.get(metric, {}).get("page"):
-                continue
-            expected = legend[metric].get("expected")
-            known = "" if expected is None else f"  {expected:.4f}"
-            parts.append(f"  {metric:<44} {interval(estimate):<24} {estimate['n']:>6}{known}")
-        parts.append("  Claims:")
+            about = legend.get(metric, {})
+            if shown(metric, about):
+                known = "" if about.get("expected") is None else f"  {about['expected']:.3f}"
+                parts.append(f"  {metric:<44} {interval(estimate)}{known}")
         for claim in result["claims"]:
-            parts.append(f"  - {claim['verdict']}: {claim['text']}")
-            parts.append(f"    paper {claim['paper']}; {claim['evidence']}")
-    return "\n".join(parts) or "Nothing yet."
+            if not claim["evidence"].startswith("no estimate") or key == name:
+                parts.append(f"  {claim['verdict']}: {claim['text']} (paper: {claim['paper']})")
+    return "\n".join(f"    {part}" for part in parts) or "    Nothing yet."
 
 
 def put(text: str, marker: str, content: str) -> str:
     """`text` with what stands between the markers replaced."""
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?([ ]*<!-- /{marker} -->)", re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"no <!-- {marker} --> markers")
     return pattern.sub(lambda m: m[1] + content + "\n" + m[2], text)

@@ -1,6 +1,7 @@
 """HOUSE.md §8: sizes."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def test_a_system_has_at_most_900_lines_and_only_its_files() -> None:
         names = {file.stem for file in files}
         assert {"__init__", "data", "method", "recipe"} <= names, f"{box.name}: {names}"
         assert len(names) <= 5, f"{box.name} has more than one file of its own: {names}"
-        lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+        text = "".join(file.read_text(encoding="utf-8") for file in files)
+        written = re.sub(r"<!-- measured -->.*?<!-- /measured -->", "", text, flags=re.DOTALL)  # generated
+        lines = len(written.splitlines())
         assert lines <= 900, f"{box.name}: {lines} lines"
 
 
