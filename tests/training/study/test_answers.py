@@ -58,7 +58,7 @@ def test_an_unknown_part_or_another_width_is_an_error_that_names_it(model):
     (one,) = people(speakers=1, each=1)
     with pytest.raises(ValueError, match="part 'smell'; this model knows: face, voice"):
         list(answers(model, [replace(one, parts={"smell": Series(np.zeros(3))})]))
-    with pytest.raises(ValueError, match="part 'voice'.* width 4, given 5"):
+    with pytest.raises(ValueError, match=r"part 'voice'.* width 4, given 5"):
         list(answers(model, [replace(one, parts={"voice": Series(np.zeros(5))})]))
 
 

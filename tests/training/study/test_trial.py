@@ -38,7 +38,7 @@ def table_of(samples):
 def classes():
     samples = people()
     table, split = table_of(samples), grouped(samples, seed=0)
-    arms = [Arm("full", absent=0.3), Arm("only:face", condition="only:face")]
+    arms = [Arm("full", absent=0.3, probed=True), Arm("only:face", condition="only:face")]
     values = {
         arm.name: [[judged(network, table, WAYS, split, arm, FITTING, seed=s)] for s in (0, 1)]
         for arm in arms
@@ -47,9 +47,10 @@ def classes():
 
 
 def test_a_full_arm_tells_what_it_says_without_parts_and_with_strangers_parts(classes):
-    _, _, split, values = classes
+    _, table, split, values = classes
     value = values["full"][0][0]
-    assert list(value["rows"]) == list(split.test)
+    assert [row["id"] for row in value["rows"]] == [table.ids[i] for i in split.test]
+    assert value["rows"][0]["present"] == ["face", "voice"]
     assert set(value["outputs"]) == {
         "full", "shuffle:face", "shuffle:voice", "noise:face:1", "noise:voice:1",
         "keep:face+voice", "keep:face", "keep:voice", "keep:",
@@ -72,14 +73,14 @@ def test_an_arm_on_one_part_carries_only_that_part(classes):
 
 def test_same_seed_same_numbers(classes):
     _, table, split, values = classes
-    again = judged(network, table, WAYS, split, Arm("full", absent=0.3), FITTING, seed=0)
+    again = judged(network, table, WAYS, split, Arm("full", absent=0.3, probed=True), FITTING, seed=0)
     np.testing.assert_array_equal(again["outputs"]["full"], values["full"][0][0]["outputs"]["full"])
     assert again["curve"] == values["full"][0][0]["curve"]
 
 
 def test_told_together_by_seed_and_fold(classes):
-    samples, table, split, values = classes
-    told = said(values, [table])
+    samples, _, split, values = classes
+    told = said(values)
     assert told.model == "full"
     assert told.ids == tuple(samples[row].id for row in split.test)
     assert told.groups[0] == samples[split.test[0]].group
@@ -97,7 +98,7 @@ def test_folds_are_put_in_a_row():
     table, splits = table_of(samples), folds(samples, 3, seed=0)
     arm, short = Arm("full"), replace(FITTING, steps=5)
     cells = {"full": [[judged(network, table, WAYS, split, arm, short, seed=0) for split in splits]]}
-    told = said(cells, [table] * 3)
+    told = said(cells)
     assert sorted(told.ids) == sorted(sample.id for sample in samples)
     assert sorted(set(told.fold)) == [0, 1, 2]
     truth = {sample.id: sample.target for sample in samples}
@@ -108,7 +109,7 @@ def test_scores_are_judged_by_their_error():
     samples = people(scores=True)
     table, split = table_of(samples), grouped(samples, seed=0)
     value = judged(network, table, WAYS, split, Arm("full"), FITTING, seed=0)
-    told = said({"full": [[value]]}, [table])
+    told = said({"full": [[value]]})
     assert told.classes is None
     assert told.metric.name == "MAE"
     np.testing.assert_allclose(told.scores("full"), abs(told.predictions("full") - told.target))
@@ -144,7 +145,7 @@ def test_baselines_answer_for_the_same_rows(classes):
     texts = [f"class {s.target}" for s in samples]
     told = baselines(table, WAYS, split, seed=0, texts=texts)
     assert set(told) == {"majority", "prior", "logistic", "forest", "char n-grams"}
-    truth = np.array([samples[row].target for row in values["full"][0][0]["rows"]])
+    truth = np.array([row["target"] for row in values["full"][0][0]["rows"]])
     assert np.mean(told["char n-grams"] == truth) == 1
     assert np.mean(told["logistic"] == truth) > 0.8
     assert len(set(told["majority"])) == 1
@@ -156,7 +157,7 @@ def test_rows_without_a_target_are_left_out_everywhere():
     table, split = table_of(samples), grouped(samples, seed=0)
     value = judged(network, table, WAYS, split, Arm("full"), replace(FITTING, steps=5), seed=0)
     told = baselines(table, WAYS, split, seed=0)
-    assert 3 not in value["rows"]
+    assert samples[3].id not in {row["id"] for row in value["rows"]}
     assert len(told["majority"]) == len(value["rows"])
     assert value["excluded"] == {"no target": 1}
 

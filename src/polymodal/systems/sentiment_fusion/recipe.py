@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -153,60 +152,19 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
 
 def given(config: Config, run: Run, book: work.Book, fitting: work.Fitting) -> tuple[Joined, dict[str, str]]:
     """A person's data; the model over all of it, and the data's fingerprint."""
-    samples, lost = load(config)
+    path = Path(str(config.data))
+    samples, lost = work.usable(readers.read(path, config.columns, seed=config.seed), config.parts)
     asked = {"text": config.text, "audio": config.audio, "image": config.video, "video": config.video}
     ways = work.ways_of(samples, asked)
-    plan = arms_of(list(ways), config)
+    plan = work.plan(list(ways), config.fusion, dropout=config.dropout, absent=config.absent)
     cohort = work.gathered(run, samples, ways, protocol=config.protocol, seed=config.seed)
     book.sections["about"] = {"text": f"{len(samples)} samples of {config.data}."}
     book.sections["invalid"] = [*lost, *cohort.table.invalid()]
     told = work.study(run, book, network, cohort, plan, fitting, seeds=config.seeds)
-    if readers.detect(Path(str(config.data)), config.columns) == "iemocap" and config.protocol != "random":
+    if readers.detect(path, config.columns) == "iemocap" and config.protocol != "random":
         book.add("IEMOCAP accuracy", book.estimates[told.model], of=told.model)
     model = work.final(network, cohort.table, ways, cohort.last(), plan[0], fitting, seed=config.seed)
     return model, {"data": cohort.fingerprint()}
-
-
-def load(config: Config) -> tuple[list[Sample], list[dict[str, Any]]]:
-    """Samples with a target and the wanted parts; what was left out, counted by reason.
-
-    Raises:
-        ValueError: nothing usable, or a wanted part that no sample has.
-    """
-    samples: list[Sample] = []
-    lost: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for row in readers.read(Path(str(config.data)), config.columns, seed=config.seed):
-        reason = "no target"
-        if isinstance(row, Invalid):
-            reason = row.detail if row.reason == "excluded" else row.reason
-        elif row.target is not None:
-            samples.append(row)
-            continue
-        lost[reason] += 1
-        first.setdefault(reason, row.id)
-    rows = [{"reason": reason, "n": n, "first": first[reason]} for reason, n in lost.items()]
-    names = sorted({name for sample in samples for name in sample.parts})
-    if not names:
-        raise ValueError(f"{config.data}: no sample with a target and a part; left out: {dict(lost)}")
-    if unknown := [name for name in config.parts if name not in names]:
-        raise ValueError(f"part {unknown[0]!r} is in no sample; the data has {', '.join(names)}")
-    wanted = tuple(config.parts) or names
-    return [replace(s, parts={n: s.parts[n] for n in wanted if n in s.parts}) for s in samples], rows
-
-
-def arms_of(parts: list[str], config: Config) -> list[work.Arm]:
-    """The model first, other fusions, each part alone, left out or shuffled throughout, targets shuffled."""
-    model, *others = config.fusion
-    drop, absent = config.dropout, config.absent if len(parts) > 1 else 0.0
-    plan = [work.Arm(model, model, dropout=drop, absent=absent)]
-    if len(parts) > 1:
-        plan += [work.Arm(name, name, dropout=drop, absent=absent) for name in others]
-        plan += [work.Arm("plain", model, dropout=drop)] if config.absent else []
-        names = [*(f"only:{x}" for x in parts), *(f"shuffle:{x}:both" for x in parts)]
-        names += [f"drop:{x}" for x in parts if len(parts) > 2]
-        plan += [work.Arm(name, model, name, drop, absent) for name in names]
-    return [*plan, work.Arm("shuffled targets", model, "shuffled targets", drop, absent)]
 
 
 def arms_in(world: data.World, config: Config) -> list[work.Arm]:
@@ -218,9 +176,12 @@ def arms_in(world: data.World, config: Config) -> list[work.Arm]:
         return [work.Arm("concat_linear", "concat_linear", dropout=drop), *singles]
     if world == "synergy":
         others = ["concat_linear", "lowrank", *(["late"] if "late" in others else [])]
-    plan = [*(work.Arm(name, name, dropout=drop) for name in ("concat", *others)), *singles]
+    probed = ("concat", "late") if world == "redundant" else ()
+    plan = [work.Arm(name, name, dropout=drop, probed=name in probed) for name in ("concat", *others)]
+    plan += singles
     if world == "redundant":
-        plan += [work.Arm("robust", dropout=drop, absent=config.absent), work.Arm("no dropout", dropout=0.0)]
+        plan += [work.Arm("robust", dropout=drop, absent=config.absent, probed=True)]
+        plan += [work.Arm("no dropout", dropout=0.0)]
         plan += [work.Arm("shuffled targets", "concat", "shuffled targets", drop)]
     return plan
 
@@ -257,7 +218,7 @@ def leak_job(number: int) -> dict[str, Any]:
         hit = np.zeros(len(y))
         for split in cut(samples, 5, seed=number, val=0.0):
             train, test = list(split.train), list(split.test)
-            forest = ExtraTreesClassifier(60, random_state=number).fit(x[train], y[train])
+            forest = ExtraTreesClassifier(30, min_samples_leaf=2, random_state=number).fit(x[train], y[train])
             hit[test] = forest.predict(x[test]) == y[test]
         hits[name] = hit
     return hits
@@ -272,35 +233,57 @@ def audit_job(name: data.World, number: int) -> list[dict[str, Any]]:
     return [asdict(one) | {"where": f"{name} world, {one.where}"} for one in found]
 
 
+def print_job(name: data.World, number: int) -> str:
+    """The world's fingerprint."""
+    return fingerprint(sample.digest() for sample in world_of(name, number)[0])
+
+
+JOBS: dict[str, Callable[..., Any]] = {
+    "arm": world_job,
+    "audit": audit_job,
+    "baselines": baseline_job,
+    "leak": leak_job,
+    "print": print_job,
+}
+
+
+def job(kind: str, *given: Any) -> Any:
+    """Any of these jobs, so that all of them share the processes."""
+    return JOBS[kind](*given)
+
+
 def generated(
     config: Config, run: Run, book: work.Book, fitting: work.Fitting
 ) -> tuple[Joined, dict[str, str]]:
     """The four worlds; the robust model of the first redundant one, and the worlds' fingerprints."""
     seeds = range(config.seed, config.seed + config.seeds)
     plan = {world: arms_in(world, config) for world in WORLDS}
-    jobs = {f"{w}/{arm.name}/{s}": (w, arm, fitting, s) for w in WORLDS for arm in plan[w] for s in seeds}
-    values = run.map(world_job, jobs)
-    based = run.map(baseline_job, {f"baselines/{s}": ("redundant", s) for s in seeds})
-    leaks = run.map(leak_job, {f"leak/{s}": (s,) for s in seeds})
-    audits = run.map(audit_job, {f"audit/{w}": (w, config.seed) for w in ("leak", "redundant")})
+    pairs = [(w, s) for w in (*WORLDS, "leak") for s in seeds]
+    jobs: dict[str, tuple[Any, ...]] = {
+        f"{w}/{arm.name}/{s}": ("arm", w, arm, fitting, s) for w in WORLDS for arm in plan[w] for s in seeds
+    }
+    jobs |= {f"baselines/{s}": ("baselines", "redundant", s) for s in seeds}
+    jobs |= {f"leak/{s}": ("leak", s) for s in seeds}
+    jobs |= {f"audit/{w}": ("audit", w, config.seed) for w in ("leak", "redundant")}
+    values = run.map(job, jobs | {f"print/{w}/{s}": ("print", w, s) for w, s in pairs})
     told = {}
     for w in WORLDS:
         cells = {arm.name: [[values[f"{w}/{arm.name}/{s}"] for s in seeds]] for arm in plan[w]}
-        told[w] = work.said(cells, [world_of(w, s)[1] for s in seeds])
+        told[w] = work.said(cells)
         book.learned(cells, fitting.batch, world=f"{w}/")
-    redundant(book, told["redundant"], based, config)
+        book.record(told[w], [arm.name for arm in plan[w]], world=w)
+    redundant(book, told["redundant"], [values[f"baselines/{s}"] for s in seeds], config)
     for w in WORLDS[1:]:
         book.table(told[w], world=f"{w}/", expected=expected(w, told[w]))
-        book.record(told[w], [arm.name for arm in plan[w]], world=w)
     book.difference("synergy/concat - concat_linear", told["synergy"], "concat", "concat_linear")
-    leaked(book, leaks, audits)
+    leaked(book, [values[f"leak/{s}"] for s in seeds])
+    book.sections["findings"] = [one for w in ("leak", "redundant") for one in values[f"audit/{w}"]]
     cheaper(book, run, config, values)
     book.sections["about"] = {"text": ABOUT}
     _, table, split = world_of("redundant", config.seed)
     arm = next(arm for arm in plan["redundant"] if arm.name == "robust")
     model = work.final(network, table, SERIES, split, arm, fitting, seed=config.seed)
-    pairs = [(w, s) for w in (*WORLDS, "leak") for s in seeds]
-    return model, {f"{w}/{s}": fingerprint(one.digest() for one in world_of(w, s)[0]) for w, s in pairs}
+    return model, {f"{w}/{s}": values[f"print/{w}/{s}"] for w, s in pairs}
 
 
 def expected(world: data.World, told: work.Said) -> dict[str, float]:
@@ -318,11 +301,10 @@ def expected(world: data.World, told: work.Said) -> dict[str, float]:
     return known | {name: 0.5 for name in ("concat_linear", "late") if name in names}
 
 
-def redundant(book: work.Book, told: work.Said, based: Mapping[str, Any], config: Config) -> None:
+def redundant(book: work.Book, told: work.Said, based: Sequence[Mapping[str, Any]], config: Config) -> None:
     """The redundant world's table, claims' differences, curves and calibration."""
     parts = list(data.DIMS)
-    values = list(based.values())
-    others = {name: np.concatenate([value[name] for value in values])[None] for name in values[0]}
+    others = {name: np.concatenate([value[name] for value in based])[None] for name in based[0]}
     pairs = {
         f"drop:{part}": told.predictions("robust|keep:" + "+".join(o for o in parts if o != part))
         for part in parts
@@ -345,20 +327,17 @@ def redundant(book: work.Book, told: work.Said, based: Mapping[str, Any], config
     book.calibration(told, "concat", world="redundant/")
     book.confusion(told, "concat")
     book.groups(told, "concat", {})
-    names = [name for name in told.outputs if "|" not in name]
-    book.record(told, names, world="redundant")
 
 
-def leaked(book: work.Book, leaks: Mapping[str, Any], audits: Mapping[str, Any]) -> None:
-    """Random against grouped folds, paired by sample, and what the audits found."""
-    hits = {key: np.concatenate([value[key] for value in leaks.values()]) for key in ("random", "grouped")}
+def leaked(book: work.Book, leaks: Sequence[Mapping[str, Any]]) -> None:
+    """Random against grouped folds, paired by sample."""
+    hits = {key: np.concatenate([value[key] for value in leaks]) for key in ("random", "grouped")}
     groups = np.repeat(np.arange(hits["random"].size // 40), 40)
     for key, known in zip(hits, data.leak(), strict=True):
         found = mean(hits[key], group=groups, seed=book.seed, better="higher")
         book.add(f"leak/forest, {key} folds", found, role="control", expected=known)
     gap = difference(None, hits["random"], hits["grouped"], group=groups, seed=book.seed)
     book.add("leak/random - grouped", gap, role="control", expected=data.leak()[0] - data.leak()[1])
-    book.sections["findings"] = [found for value in audits.values() for found in value]
 
 
 def cheaper(book: work.Book, run: Run, config: Config, values: Mapping[str, Any]) -> None:

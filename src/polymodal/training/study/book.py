@@ -27,7 +27,8 @@ from polymodal.metrics import (
 from polymodal.metrics.calibration import BRIER, ECE, NLL, reliability
 from polymodal.metrics.robustness import areas, effective
 from polymodal.training.controls import tabulate
-from polymodal.training.study.trial import Said, survival
+from polymodal.training.study.said import Said
+from polymodal.training.study.trial import survival
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Book:
         estimates: by name, `WORLD/NAME` or `NAME`.
         legend: role, expected value and the like of the estimates.
         sections: of the report.
-        predictions: rows of predictions.parquet.
+        predictions: columns of predictions.parquet.
         seed: of all bootstraps.
     """
 
@@ -52,7 +53,7 @@ class Book:
         self.estimates: dict[str, Estimate] = {}
         self.legend: dict[str, dict[str, Any]] = {}
         self.sections: dict[str, Any] = {}
-        self.predictions: list[dict[str, Any]] = []
+        self.predictions: dict[str, list[Any]] = {}
         self.seed = seed
 
     def add(self, name: str, found: Estimate, **about: Any) -> None:
@@ -172,7 +173,8 @@ class Book:
         target = np.array([place[name] for name in said.target])
         for when, chances in (("before temperature", said.raw[arm]), ("", said.probabilities[arm])):
             for metric in (ECE, BRIER, NLL):
-                found = estimate(metric, target, chances, group=said.groups, seed=self.seed)
+                draws = 400 if metric is ECE else 2000  # no sums to resample: each draw sorts all samples
+                found = estimate(metric, target, chances, group=said.groups, seed=self.seed, draws=draws)
                 self.add(f"{world}{metric.name} {when}".strip(), found)
         sure = said.probabilities[arm].max(-1) >= said.confidence[arm]
         scores = np.where(sure, said.scores(arm), np.nan)
@@ -221,7 +223,8 @@ class Book:
             self.difference("all - best single part", said, model, best)
         if len(parts) > 1 and self.kept(said, model):
             for arm in arms:
-                self.curve(said, arm, parts)
+                if self.kept(said, arm):
+                    self.curve(said, arm, parts)
             if "plain" in arms:
                 self.area("area, robust - plain", said, model, "plain", parts)
             if "late" in arms:
@@ -257,28 +260,26 @@ class Book:
 
     def record(self, said: Said, arms: Sequence[str], *, world: str = "") -> None:
         """Rows of predictions.parquet: each sample under each arm and seed."""
+        n = len(said.ids)
+        groups = [None if group.startswith("\x00") else group for group in said.groups]
         for arm in arms:
-            answers = said.predictions(arm)
-            for s, answer in enumerate(answers):
-                chances = said.probabilities[arm][s] if said.classes is not None else None
-                self.predictions += [
-                    {
-                        "id": said.ids[i],
-                        "group": None if said.groups[i].startswith("\x00") else said.groups[i],
-                        "target": said.target[i].item(),
-                        "prediction": answer[i].item(),
-                        "probabilities": [] if chances is None else chances[i].round(6).tolist(),
-                        "present": [name for name in said.present[i] if _given(arm, name)],
-                        "arm": arm,
-                        "seed": s,
-                        "fold": said.fold[i],
-                        "world": world,
-                    }
-                    for i in range(len(said.ids))
-                ]
-
-
-def _given(arm: str, part: str) -> bool:
-    """Whether an arm is shown a part at all."""
-    kind, _, name = arm.partition(":")
-    return not ((kind == "only" and part != name) or (kind == "drop" and part == name))
+            kind, _, part = arm.partition(":")
+            shown = {x for here in said.present for x in here}
+            shown = {part} if kind == "only" else shown - {part} if kind == "drop" else shown
+            present = [[x for x in here if x in shown] for here in said.present]
+            for s, answer in enumerate(said.predictions(arm)):
+                shares = said.probabilities[arm][s].round(6).tolist() if said.classes else [[]] * n
+                columns: dict[str, list[Any]] = {
+                    "id": list(said.ids),
+                    "group": groups,
+                    "target": said.target.tolist(),
+                    "prediction": answer.tolist(),
+                    "probabilities": shares,
+                    "present": present,
+                    "arm": [arm] * n,
+                    "seed": [s] * n,
+                    "fold": list(said.fold),
+                    "world": [world] * n,
+                }
+                for name, column in columns.items():
+                    self.predictions.setdefault(name, []).extend(column)

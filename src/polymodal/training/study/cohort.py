@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from polymodal.media import MediaError, Sample, Text
+from polymodal.media import Invalid, MediaError, Sample, Text
 from polymodal.metrics import difference, mean
 from polymodal.training.audit import audit
 from polymodal.training.splits import (
@@ -22,7 +22,8 @@ from polymodal.training.splits import (
 )
 from polymodal.training.study.book import Book
 from polymodal.training.study.reading import Ways, choose, reader
-from polymodal.training.study.trial import Arm, Fitting, Said, baselines, judged, prepared, said
+from polymodal.training.study.said import Said, said
+from polymodal.training.study.trial import Arm, Fitting, baselines, judged, prepared
 from polymodal.training.table import Table
 
 CHUNK = 250  # parts one job reads
@@ -68,6 +69,54 @@ class Cohort:
             return grouped(self.samples, (85, 15, 0), seed=self.seed)
         except ValueError:  # too few groups
             return self.splits[0]
+
+
+def usable(
+    rows: Iterable[Sample | Invalid], parts: Sequence[str] = ()
+) -> tuple[list[Sample], list[dict[str, Any]]]:
+    """Samples with a target and the wanted parts; what was left out, counted by reason for the report.
+
+    Raises:
+        ValueError: nothing usable, or a wanted part that no sample has.
+    """
+    samples: list[Sample] = []
+    lost: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if isinstance(row, Sample) and row.target is not None:
+            samples.append(row)
+            continue
+        reason = "no target" if isinstance(row, Sample) else row.reason
+        reason = row.detail if isinstance(row, Invalid) and reason == "excluded" else reason
+        entry = lost.setdefault(reason, {"reason": reason, "n": 0, "first": row.id})
+        entry["n"] += 1
+    names = sorted({name for sample in samples for name in sample.parts})
+    if not names:
+        raise ValueError(f"no sample with a target and a part; left out: {list(lost.values())}")
+    if unknown := [name for name in parts if name not in names]:
+        raise ValueError(f"part {unknown[0]!r} is in no sample; the data has {', '.join(names)}")
+    kept = [replace(s, parts={n: s.parts[n] for n in parts or names if n in s.parts}) for s in samples]
+    return kept, list(lost.values())
+
+
+def plan(parts: Sequence[str], fusions: Sequence[str], *, dropout: float, absent: float) -> list[Arm]:
+    """The model first, other fusions, each part alone, left out or shuffled throughout, targets shuffled.
+
+    Args:
+        parts: names.
+        fusions: the model's, then those it is compared with.
+        dropout: of all arms.
+        absent: chance that training drops a part; the arm `plain` is the model without it.
+    """
+    model, *others = fusions
+    if len(parts) < 2:
+        named = [Arm(model, model, dropout=dropout, probed=True)]
+        return [*named, Arm("shuffled targets", model, "shuffled targets", dropout)]
+    arms = [Arm(model, model, dropout=dropout, absent=absent, probed=True)]
+    arms += [Arm(name, name, dropout=dropout, absent=absent, probed=name == "late") for name in others]
+    arms += [Arm("plain", model, dropout=dropout, probed=True)] if absent else []
+    names = [*(f"only:{x}" for x in parts), *(f"shuffle:{x}:both" for x in parts)]
+    names += [f"drop:{x}" for x in parts if len(parts) > 2]
+    return [*arms, *(Arm(name, model, name, dropout, absent) for name in (*names, "shuffled targets"))]
 
 
 def ways_of(samples: Sequence[Sample], asked: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -237,7 +286,7 @@ def study(
     """
     book.sections["findings"] = audited(run, cohort)
     cells = trained(run, network, cohort, plan, fitting, seeds=seeds)
-    told = said(cells, [cohort.table] * len(cohort.splits))
+    told = said(cells)
     texts = _texts(cohort.samples) if any(kind == "text" for kind, _ in cohort.ways.values()) else ()
     based = run.map(baseline_job, {f"baselines/{i}": (cohort, i, texts) for i in range(len(cohort.splits))})
     names = based["baselines/0"]
@@ -266,7 +315,7 @@ def leaked(
     wanted = [arm for arm in plan if arm.condition.startswith("only:")] or [plan[0]]
     cut = replace(cohort, splits=random_folds(cohort.samples, 5, seed=cohort.seed))
     cells = trained(run, network, cut, wanted, fitting, seeds=1, title="random folds, ")
-    other = said(cells, [cut.table] * len(cut.splits))
+    other = said(cells)
     place = {name: i for i, name in enumerate(other.ids)}
     here = [i for i, name in enumerate(told.ids) if name in place]
     rows, groups = [place[told.ids[i]] for i in here], [told.groups[i] for i in here]

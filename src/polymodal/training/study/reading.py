@@ -99,10 +99,11 @@ def reader(kind: str, how: str) -> Callable[[Any], NDArray[Any]]:
     A pretrained model, by hub name or path, is frozen and gives its mean token; `tune:NAME` gives what the
     model itself reads, and trains it.
     """
+    if how == "series":
+        return lambda part: np.asarray(part.values())
     from polymodal.nn import Pretrained, letters, ngrams
 
     ways: dict[str, Callable[[Any], NDArray[Any]]] = {
-        "series": lambda part: np.asarray(part.values()),
         "ngrams": lambda part: ngrams(part.read(), WORDS),
         "letters": lambda part: letters(part.read()),
         "logmel": lambda part: _mel(part.wave(RATE), 64),

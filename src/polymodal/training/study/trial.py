@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.metrics import ACCURACY, MAE, Metric
 from polymodal.metrics.calibration import tempered
 
 if TYPE_CHECKING:
@@ -26,13 +25,17 @@ TUNED = 2e-5  # learning rate of a pretrained model's own weights
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One model to train: a fusion under one condition of the control table."""
+    """One model to train: a fusion under one condition of the control table.
+
+    A `probed` arm is also asked what it says when parts are strangers' or noisy, and for every set of parts.
+    """
 
     name: str
     fusion: str = "concat"
     condition: str = "full"
     dropout: float = 0.3
     absent: float = 0.0
+    probed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,10 @@ def judged(
         seed: of weights, batches and controls.
 
     Returns:
-        `rows` of test with a target; `outputs` for them (logits "n k" or scores " n") by name: `full`, for
-        an arm on whole parts also `shuffle:PART` and `noise:PART:1` at test and `keep:PARTS` for the sets of
-        `presences`; `val` and its targets; the training curve, what was dropped, parameters, multiply-adds.
+        `rows` of test with a target (id, group, target, present); `outputs` for them (logits "n k" or scores
+        " n") by name: `full`, for a probed arm also `shuffle:PART` and `noise:PART:1` at test and
+        `keep:PARTS` for the sets of `presences`; `val` and its targets; the training curve, what was dropped
+        and excluded, parameters, multiply-adds.
     """
     import torch
 
@@ -132,7 +136,7 @@ def judged(
     curve = train(model, changed, split, fitting, seed=seed)
     test, val = ready.labelled(split.test), ready.labelled(split.val)
     outputs = {"full": predict(model, changed, test)}
-    if arm.condition == "full":
+    if arm.probed:
         for name in [f"{how}:{part}" for part in ready.names for how in ("shuffle", "noise")]:
             control = Condition.parse(name if name.startswith("shuffle") else f"{name}:1")
             outputs[control.name] = predict(model, control.over(ready, split, seed=seed), test)
@@ -141,11 +145,30 @@ def judged(
             outputs["keep:" + "+".join(kept)] = predict(model, replace(ready, present=here), test)
     classes = ready.statistics.classes
     return {
-        "rows": test, "outputs": outputs, "classes": None if classes is None else list(classes),
-        "val": predict(model, changed, val), "val_target": changed.target[val], "curve": curve,
-        "dropped": ready.statistics.dropped, "excluded": ready.excluded, "stamp": list(changed.stamp),
-        "saw": ready.statistics.seen, **cost(model, ready),
-    }  # fmt: skip
+        "rows": [
+            {
+                "id": table.ids[i],
+                "group": table.groups[i],
+                "target": table.targets[i],
+                "present": parts(table, i),
+            }
+            for i in test.tolist()
+        ],
+        "outputs": outputs,
+        "classes": None if classes is None else list(classes),
+        "val": predict(model, changed, val),
+        "val_target": changed.target[val],
+        "curve": curve,
+        "dropped": ready.statistics.dropped,
+        "excluded": ready.excluded,
+        "stamp": list(changed.stamp),
+        **cost(model, ready),
+    }
+
+
+def parts(table: Table, row: int) -> list[str]:
+    """Names of the parts that a sample has."""
+    return [name for name, here in zip(table.columns, table.present[row].tolist(), strict=True) if here]
 
 
 def presences(names: Sequence[str], most: int = 4) -> list[tuple[str, ...]]:
@@ -215,106 +238,6 @@ def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> d
                 if i >= repeats // 10:
                     seconds[name].append(time.perf_counter() - began)
     return {name: float(np.median(found)) for name, found in seconds.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What all arms said of the same test samples, fold after fold.
-
-    Attributes:
-        ids, groups, present, fold: of the n test samples: names, groups, parts that they have, folds.
-        target: class names or scores, " n".
-        classes: in the order of the logits; None for scores.
-        outputs: "s n k" logits or "s n" scores by `ARM` or `ARM|CONTROL`, a row a seed.
-        probabilities: "s n k" by arm, each fold and seed at its own temperature; empty for scores.
-        raw: the same before.
-        confidence: by arm, the thresholds "s n" that answer 80 % of val.
-    """
-
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    present: tuple[tuple[str, ...], ...]
-    fold: tuple[int, ...]
-    target: NDArray[Any]
-    classes: tuple[str, ...] | None
-    outputs: dict[str, NDArray[Any]]
-    probabilities: dict[str, NDArray[Any]]
-    raw: dict[str, NDArray[Any]]
-    confidence: dict[str, NDArray[Any]]
-
-    @property
-    def model(self) -> str:
-        """The first arm: what the others are held against."""
-        return next(iter(self.outputs))
-
-    @property
-    def metric(self) -> Metric:
-        """Accuracy for classes, mean absolute error for scores."""
-        return MAE if self.classes is None else ACCURACY
-
-    def predictions(self, name: str) -> NDArray[Any]:
-        """Class names or scores, "s n"."""
-        outputs = self.outputs[name]
-        return outputs if self.classes is None else np.asarray(self.classes)[outputs.argmax(-1)]
-
-    def scores(self, name: str) -> NDArray[np.float64]:
-        """1 or 0 for right and wrong classes, absolute errors for scores, "s n"."""
-        said = self.predictions(name)
-        right = np.abs(said - self.target) if self.classes is None else said == self.target
-        return np.asarray(right, np.float64)
-
-
-def said(
-    arms: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], tables: Sequence[Table], coverage: float = 0.8
-) -> Said:
-    """Put the jobs' values together: for each arm a row a seed, in it the folds, as `judged` gave them.
-
-    Args:
-        arms: values by arm, seed and fold.
-        tables: of each fold.
-        coverage: share of val that the confidence thresholds answer.
-    """
-    first = next(iter(arms.values()))[0]
-    rows = [np.asarray(value["rows"]) for value in first]
-    classes = first[0]["classes"]
-    joined: dict[str, NDArray[Any]] = {}
-    chances: dict[str, dict[str, NDArray[Any]]] = {"raw": {}, "cooled": {}, "sure": {}}
-    for arm, seeds in arms.items():
-        for key in seeds[0][0]["outputs"]:
-            joined[arm if key == "full" else f"{arm}|{key}"] = np.stack(
-                [np.concatenate([value["outputs"][key] for value in folds]) for folds in seeds]
-            )
-        if classes is not None:
-            cells = [[_cooled(value, coverage) for value in folds] for folds in seeds]
-            for i, name in enumerate(chances):
-                chances[name][arm] = np.stack([np.concatenate([c[i] for c in folds]) for folds in cells])
-    told = [(i, table, row) for i, table in enumerate(tables) for row in rows[i]]
-    return Said(
-        ids=tuple(table.ids[row] for _, table, row in told),
-        groups=tuple(table.groups[row] for _, table, row in told),
-        present=tuple(_parts(table, row) for _, table, row in told),
-        fold=tuple(i for i, _, _ in told),
-        target=np.asarray([table.targets[row] for _, table, row in told]),
-        classes=None if classes is None else tuple(classes),
-        outputs=joined,
-        probabilities=chances["cooled"],
-        raw=chances["raw"],
-        confidence=chances["sure"],
-    )
-
-
-def _parts(table: Table, row: int) -> tuple[str, ...]:
-    return tuple(name for name, here in zip(table.columns, table.present[row].tolist(), strict=True) if here)
-
-
-def _cooled(value: Mapping[str, Any], coverage: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Probabilities on test before and after the temperature that val asks for, and val's threshold."""
-    from polymodal.metrics.calibration import coverage_threshold, fit_temperature
-
-    t = fit_temperature(value["val"], value["val_target"])
-    sure = coverage_threshold(tempered(value["val"], t).max(1), coverage)
-    logits = value["outputs"]["full"]
-    return tempered(logits), tempered(logits, t), np.full(len(logits), sure)
 
 
 def baselines(
