@@ -171,7 +171,6 @@ def test_every_source_file_has_its_tests() -> None:
         missing += [
             place(path)
             for path in (SRC / folder).glob("[a-z]*.py")
-            if f".{path.stem} import" not in tests
-            and f"test_{path.stem}" not in {file.stem for file in files}
+            if path.stem not in tests and f"test_{path.stem}" not in {file.stem for file in files}
         ]
     assert not missing

@@ -80,7 +80,7 @@ def test_an_audit_error_stops_unless_it_is_accepted(tmp_path):
 
 
 def told(samples, tmp_path, plan, **options):
-    run, book = Run.create("toy", {}, root=tmp_path), Book(0)
+    run, book = Run.create("toy", {}, root=tmp_path), Book(seed=0)
     cohort = gathered(run, samples, ways_of(samples, {}), protocol="city", seed=0)
     study(run, book, network, cohort, plan, SHORT, seeds=1)
     run.close()

@@ -133,7 +133,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     import torch
 
     torch.set_num_threads(1)  # the same sums whatever the machine; cores are for jobs
-    book = work.Book(config.seed)
+    book = work.Book(seed=config.seed)
     fitting = work.Fitting(config.dim, config.steps, config.batch, config.lr)
     model, prints = (generated if config.data is None else given)(config, run, book, fitting)
 

@@ -49,7 +49,7 @@ class Book:
         seed: of all bootstraps.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, *, seed: int) -> None:
         self.estimates: dict[str, Estimate] = {}
         self.legend: dict[str, dict[str, Any]] = {}
         self.sections: dict[str, Any] = {}
