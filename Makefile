@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
 	$(BIN)/polymodal run sentiment_fusion
-	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker; \
+	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
 
 setup: .venv/.nn

@@ -82,7 +82,7 @@ def logistic(x: NDArray[np.floating[Any]], target: Targets, split: Split, *, see
     y = np.asarray(target)
 
     def build(c: float) -> Any:
-        return make_pipeline(StandardScaler(), _linear(y, c, seed))
+        return make_pipeline(StandardScaler(), _linear(y, c, seed=seed))
 
     return _chosen("logistic", x, y, split, build)
 
@@ -116,7 +116,7 @@ def ngram(texts: Sequence[str], target: Targets, split: Split, *, seed: int) -> 
 
     def build(c: float) -> Any:
         grams = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), sublinear_tf=True)
-        return make_pipeline(grams, _linear(y, c, seed))
+        return make_pipeline(grams, _linear(y, c, seed=seed))
 
     return _chosen("char n-grams", np.asarray(texts, dtype=object), y, split, build)
 
@@ -137,7 +137,7 @@ def _shares(y: Array, classes: tuple[str, ...]) -> NDArray[np.float64]:
     return np.array([(y == name).mean() for name in classes])
 
 
-def _linear(y: Array, c: float, seed: int) -> Any:
+def _linear(y: Array, c: float, *, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if _is_text(y):
