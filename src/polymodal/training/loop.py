@@ -123,7 +123,7 @@ def fit(
         optimizer = torch.optim.AdamW(
             parameters, lr=lr, weight_decay=weight_decay, fused=_fusable(parameters)
         )
-    training = _Training(module, optimizer, seed)
+    training = _Training(module, optimizer, seed=seed)
     if state is not None:
         training.load(state)
     plan = _Plan(steps, clip, schedule, warmup, evaluate, every, patience)
@@ -174,7 +174,7 @@ class _Objective(nn.Module):
 class _Training:
     """What changes from step to step."""
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
         self.module = module
         self.optimizer = optimizer
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -258,7 +258,7 @@ def _steps(
             rate = training.rate(plan.factor(training.n + 1))
             if not training.module.training:
                 training.module.train()
-            with _noise(training.seed, rank, training.n, device):
+            with _noise(rank, training.n, device, seed=training.seed):
                 value = objective(batch.to(device))
                 training.optimizer.zero_grad(set_to_none=True)
                 accelerator.backward(value)
@@ -316,7 +316,7 @@ def _stream(
 
 
 @contextmanager
-def _noise(seed: int, rank: int, n: int, device: torch.device) -> Iterator[None]:
+def _noise(rank: int, n: int, device: torch.device, *, seed: int) -> Iterator[None]:
     """Torch's generators seeded for one step, and put back as they were."""
     mixed = (seed * 0x9E3779B97F4A7C15 + n * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**64
     mixed = ((mixed ^ (mixed >> 31)) * 0x94D049BB133111EB) % 2**64
