@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.metrics.calibration import tempered
+from polymodal.training.controls import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,19 +128,19 @@ def judged(
     import torch
 
     from polymodal.training.batches import predict
-    from polymodal.training.controls import Condition
 
     torch.set_num_threads(1)
     ready = prepared(table, split, ways)
-    ready = changed = lean(Condition.parse(arm.condition).over(ready, split, seed=seed))
+    ready = changed = lean(under(arm.condition, ready, split, seed=seed))
     model = network(ready, ways, arm, fitting, seed=seed)
     curve = train(model, changed, split, fitting, seed=seed)
     test, val = ready.labelled(split.test), ready.labelled(split.val)
     outputs = {"full": predict(model, changed, test)}
     if arm.probed:
-        for name in [f"{how}:{part}" for part in ready.names for how in ("shuffle", "noise")]:
-            control = Condition.parse(name if name.startswith("shuffle") else f"{name}:1")
-            outputs[control.name] = predict(model, control.over(ready, split, seed=seed), test)
+        names = [f"shuffle:{part}" for part in ready.names]
+        names += [f"noise:{part}:1" for part in ready.names if ready.width(part)]  # ids take no noise
+        for name in names:
+            outputs[name] = predict(model, under(name, ready, split, seed=seed), test)
         for kept in presences(ready.names):
             here = ready.present & np.array([name in kept for name in ready.names])
             outputs["keep:" + "+".join(kept)] = predict(model, replace(ready, present=here), test)
@@ -164,6 +165,14 @@ def judged(
         "stamp": list(changed.stamp),
         **cost(model, ready),
     }
+
+
+def under(name: str, ready: Ready, split: Split, *, seed: int) -> Ready:
+    """The table under a condition; a shuffle that finds one row on a side leaves all as it is and says so."""
+    condition = Condition.parse(name)
+    if condition.kind == "shuffle" and 1 in (len(split.train), len(split.val), len(split.test)):
+        return replace(ready, stamp=(*ready.stamp, f"{name} left out: a fold has a side of one row"))
+    return condition.over(ready, split, seed=seed)
 
 
 def parts(table: Table, row: int) -> list[str]:
@@ -259,9 +268,10 @@ def baselines(
     split = replace(split, train=train, val=val, test=test)
     blank: Any = "" if ready.statistics.classes is not None else 0.0
     y = np.asarray([blank if target is None else target for target in table.targets])
-    x = np.hstack([ready.vectors(name) for name in ready.names if ready.width(name)])
+    vectors = [ready.vectors(name) for name in ready.names if ready.width(name)]
+    x = np.hstack(vectors) if vectors else np.zeros((len(y), 0))
     found = [known.majority(y, split), known.prior(y, split, seed=seed)]
-    found += [make(x, y, split, seed=seed) for make in (known.logistic, known.forest)]
+    found += [make(x, y, split, seed=seed) for make in (known.logistic, known.forest) if vectors]
     said = {one.name: one.predict(x[list(split.test)]) for one in found}
     if texts:
         grams = known.ngram(texts, y, split, seed=seed)
