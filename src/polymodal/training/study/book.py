@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 P = tuple(i / 10 for i in range(11))  # the house grid of missing-part curves
 CONTROLS = ("only:", "drop:", "shuffle:", "noise:", "missing:", "shuffled", "random folds")
-BASELINES = ("majority", "prior", "logistic", "forest", "char n-grams")
+BASELINES = ("majority", "prior", "logistic", "forest", "char n-grams", "best single part")
 
 
 class Book:
@@ -59,7 +59,7 @@ class Book:
     def add(self, name: str, found: Estimate, **about: Any) -> None:
         """An estimate and what to say of it: `role`, `expected`, `of`, `label`."""
         tail = name.rpartition("/")[2]
-        role = "control" if tail.startswith(CONTROLS) else "baseline" if tail in BASELINES else "result"
+        role = "control" if tail.startswith(CONTROLS) else "baseline" if tail.startswith(BASELINES) else "result"
         self.estimates[name] = found
         self.legend[name] = {"role": role} | about
 
