@@ -59,7 +59,8 @@ class Book:
     def add(self, name: str, found: Estimate, **about: Any) -> None:
         """An estimate and what to say of it: `role`, `expected`, `of`, `label`."""
         tail = name.rpartition("/")[2]
-        role = "control" if tail.startswith(CONTROLS) else "baseline" if tail.startswith(BASELINES) else "result"
+        role = "baseline" if tail.startswith(BASELINES) else "result"
+        role = "control" if tail.startswith(CONTROLS) else role
         self.estimates[name] = found
         self.legend[name] = {"role": role} | about
 
