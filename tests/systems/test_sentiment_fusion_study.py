@@ -101,9 +101,14 @@ def tables(folder, scores=False, n=90, **columns):
 COLUMNS = "label:label,group:who"
 
 
-def test_feature_tables(tmp_path):
+def test_feature_tables_and_a_run_taken_up_again(tmp_path):
     config = replace(SHORT, data=str(tables(tmp_path / "t")), columns=COLUMNS)
-    result, _ = ran(config, tmp_path)
+    result, folder = ran(config, tmp_path)
+    before = (folder / "result.json").read_bytes()
+    for file in sorted((folder / "jobs").glob("*.json"))[::5]:  # as if killed before these were done
+        file.unlink()
+    recipe.run(config, Run.resume(folder, config=config))
+    assert (folder / "result.json").read_bytes() == before
     assert result.estimates["concat"].mean > 0.7
     assert result.sections["notes"][0] == "4 folds by group"
 
@@ -115,6 +120,55 @@ def test_scores(tmp_path):
     assert result.estimates["Pearson"].mean > 0.3
     assert result.estimates["majority"].mean > result.estimates["concat"].mean - 0.2
     assert "accuracy where answered" not in result.estimates
+
+
+def iemocap(folder):
+    """Three sessions of two speakers, twelve turns each; what is said goes with the emotion."""
+    says = {"ang": "go away now", "sad": "it is all lost", "neu": "the train leaves at five"}
+    for session in (1, 2, 3):
+        home = folder / f"Session{session}" / "dialog"
+        (home / "EmoEvaluation").mkdir(parents=True)
+        (home / "transcriptions").mkdir()
+        labels, spoken = [], []
+        for i in range(24):
+            turn, code = f"Ses0{session}F_impro01_{'FM'[i % 2]}{i:03d}", [*says, "xxx"][i // 2 % 4]
+            labels.append(f"[{i}.0 - {i}.9]\t{turn}\t{code}\t[2.5, 2.5, 2.5]")
+            spoken.append(f"{turn} [00{i}.0-00{i}.9]: {says.get(code, 'hm')} {session}{i}")
+        (home / "EmoEvaluation" / f"Ses0{session}F_impro01.txt").write_text("\n".join(labels) + "\n")
+        (home / "transcriptions" / f"Ses0{session}F_impro01.txt").write_text("\n".join(spoken) + "\n")
+    return folder
+
+
+def test_the_paper_s_claim_is_judged_where_its_data_is_given(tmp_path):
+    config = replace(SHORT, data=str(iemocap(tmp_path / "IEMOCAP")), protocol="session")
+    result, _ = ran(config, tmp_path, accept=["label column"])  # each word here tells
+    assert result.estimates["IEMOCAP accuracy"].n == 54
+    assert result.claims[0]["verdict"] != "undetermined" or "no interval" in result.claims[0]["evidence"]
+    assert {"reason": "emotion xxx", "n": 18, "first": "Ses01F_impro01_F006"} in result.sections["invalid"]
+    assert result.sections["notes"][0] == "3 folds by session"
+    assert {row["group"] for row in result.sections["groups"]} >= {"1F", "3M", "sex F", "class angry"}
+    random, _ = ran(replace(config, protocol="random"), tmp_path, accept=["label column", "crossing group"])
+    assert "IEMOCAP accuracy" not in random.estimates
+
+
+def test_an_official_split_whose_speakers_recur(tmp_path):
+    head = (
+        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    )
+    for s, split in enumerate(("train", "dev", "test")):
+        lines = [head]
+        for i in range(24):
+            said, emotion = [("How lovely this is", "joy"), ("I hate waiting here", "anger")][i % 2]
+            clock = [f"00:{10 * s + i // 4:02d}:{5 * (i % 4) + e:02d},000" for e in (0, 4)]
+            who = ["Ross", "Rachel"][i // 2 % 2]
+            lines.append(
+                f'{i},{said} {s}{i},{who},{emotion},x,{i // 4},{i % 4},1,1,"{clock[0]}","{clock[1]}"'
+            )
+        (tmp_path / f"{split}_sent_emo.csv").write_text("\n".join(lines) + "\n")
+    result, _ = ran(replace(SHORT, data=str(tmp_path), parts=("text",)), tmp_path / "out", ["label column"])
+    assert result.sections["notes"][0] == "one split, official:split"
+    assert "crossing speaker" in {found["kind"] for found in result.sections["findings"]}
+    assert result.estimates["concat"].n == 24
 
 
 def raw(folder, spoil=True):
