@@ -23,11 +23,6 @@ def ran(config, root, accept=()):
     return read_result(run.folder), run.folder
 
 
-def test_contract_of_a_recipe(tmp_path):
-    run = check_recipe(recipe, tmp_path, options={"steps": 5, "seeds": 1, "fusion": ("concat",)})
-    assert run.finished
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A few of the spoken digits, linked."""
@@ -111,6 +106,18 @@ def test_feature_tables_and_a_run_taken_up_again(tmp_path):
     assert (folder / "result.json").read_bytes() == before
     assert result.estimates["concat"].mean > 0.7
     assert result.sections["notes"][0] == "4 folds by group"
+
+
+def test_contract_of_a_recipe(tmp_path):
+    options = {
+        "data": str(tables(tmp_path / "t")),
+        "columns": COLUMNS,
+        "steps": 10,
+        "seeds": 2,
+        "fusion": ("concat",),
+    }
+    run = check_recipe(recipe, tmp_path, options=options)
+    assert run.finished
 
 
 def test_scores(tmp_path):

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from polymodal.training.study.reading import Ways
     from polymodal.training.study.trial import Arm, Fitting
 
-FUSIONS = (
-    "concat", "concat_linear", "weighted", "gated", "mixture", "lowrank", "outer", "crossattention", "late",
-)  # fmt: skip
-
 
 def fusion(name: str, dims: Mapping[str, int], *, dim: int, dropout: float, absent: float) -> Fusion:
     """The fusion of a name; `concat` is the paper's, `concat_linear` the same without its dense layer.
@@ -39,7 +35,7 @@ def fusion(name: str, dims: Mapping[str, int], *, dim: int, dropout: float, abse
         "late": lambda: nn.Late(dims, dim, absent=absent),
     }
     if name not in ways:
-        raise ValueError(f"unknown fusion {name!r}; known: {', '.join(FUSIONS)}")
+        raise ValueError(f"unknown fusion {name!r}; known: {', '.join(ways)}")
     return ways[name]()
 
 

@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from polymodal.media import Invalid, Sample
-from polymodal.metrics import (
-    Checked,
-    Claim,
-    Estimate,
-    above,
-    below,
-    difference,
-    every,
-    exact,
-    inside,
-    mean,
-)
+from polymodal.metrics import Checked, Claim, Estimate, above, below, difference, every, exact, inside, mean
 from polymodal.systems.sentiment_fusion import data, readers
 from polymodal.systems.sentiment_fusion.method import network
 from polymodal.training import Split, Table, fingerprint, folds, grouped, random_folds
@@ -35,6 +24,7 @@ if TYPE_CHECKING:
 FUSIONS = ("concat", "concat_linear", "weighted", "lowrank", "crossattention")
 WORLDS: tuple[data.World, ...] = ("redundant", "synergy", "unique")
 SERIES = dict.fromkeys(data.DIMS, ("series", "series"))
+FLATTER = "redundant/area robust - plain"
 LOST = (0.25, 0.5, 0.75, 1.0)  # chances of a missing part that become estimates
 ABOUT = (
     "Four generated worlds whose right answers are known in closed form: every part shows the class "
@@ -109,17 +99,11 @@ CLAIMS = (
     Claim("leakage alone can make such a jump", "-", above("leak/random - grouped", 0.2)),
     Claim("simple concatenation is as good as attention, for less", "outperform or match", _for_less),
     Claim(
-        "the dense layer captures cross-modal interaction",
-        "-",
-        above("synergy/concat - concat_linear", 0.3),
+        "the dense layer captures cross-modal interaction", "-", above("synergy/concat - concat_linear", 0.3)
     ),
     Claim("all parts beat the best one", "-", above("all - best single part", 0.05)),
     Claim("dropout helps in small data", ".3", above("redundant/dropout .3 - 0", 0.0)),
-    Claim(
-        "modality dropout flattens the curve of missing parts",
-        "ours",
-        above("redundant/area robust - plain", 0.0),
-    ),
+    Claim("modality dropout flattens the curve of missing parts", "ours", above(FLATTER, 0.0)),
 )
 
 
@@ -233,17 +217,12 @@ def audit_job(name: data.World, number: int) -> list[dict[str, Any]]:
     return [asdict(one) | {"where": f"{name} world, {one.where}"} for one in found]
 
 
-def print_job(name: data.World, number: int) -> str:
-    """The world's fingerprint."""
-    return fingerprint(sample.digest() for sample in world_of(name, number)[0])
-
-
 JOBS: dict[str, Callable[..., Any]] = {
     "arm": world_job,
     "audit": audit_job,
     "baselines": baseline_job,
     "leak": leak_job,
-    "print": print_job,
+    "print": lambda name, number: fingerprint(sample.digest() for sample in world_of(name, number)[0]),
 }
 
 
@@ -321,7 +300,7 @@ def redundant(book: work.Book, told: work.Said, based: Sequence[Mapping[str, Any
         book.curve(told, arm, parts, expected=grid, keep=LOST, world="redundant/")
     lost = {p: data.missing(p, ["text"]) for p in LOST}
     book.curve(told, "robust", parts, part="text", expected=lost, keep=LOST, world="redundant/")
-    book.area("redundant/area robust - plain", told, "robust", "concat", parts)
+    book.area(FLATTER, told, "robust", "concat", parts)
     if "late" in told.outputs:
         book.effective("redundant/effective robustness against late fusion", told, "robust", "late", parts)
     book.calibration(told, "concat", world="redundant/")
@@ -357,9 +336,9 @@ def measured(config: Config) -> dict[str, float]:
     """Seconds of one sample through the fusions of two untrained networks."""
     _, table, split = world_of("redundant", config.seed)
     ready = work.prepared(table, split, SERIES)
-    fitting = work.Fitting(config.dim)
-    names = ("concat", "crossattention")
-    return work.latency({n: network(ready, SERIES, work.Arm(n, n), fitting, seed=0) for n in names}, ready)
+    arms = [work.Arm(name, name) for name in ("concat", "crossattention")]
+    made = {arm.name: network(ready, SERIES, arm, work.Fitting(config.dim), seed=0) for arm in arms}
+    return work.latency(made, ready)
 
 
 def predict(
