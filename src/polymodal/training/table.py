@@ -155,13 +155,18 @@ class Table:
             raise ValueError(
                 f"the model takes parts {list(known)}, the table has {list(self.columns)}: no {unknown}"
             )
-        order = [list(self.columns).index(name) for name in known]
+        order = [i for i, name in enumerate(self.columns) if name in known]
         _kind(self.targets, "scores" if statistics.classes is None else "classes")
         target, excluded = _encode(self.targets, statistics)
         return Ready(
             ids=self.ids,
             groups=self.groups,
-            columns={name: _filled(name, self.columns[name], statistics, len(self)) for name in known},
+            # in the readers' order: statistics that came back from JSON may have their keys sorted
+            columns={
+                name: _filled(name, column, statistics, len(self))
+                for name, column in self.columns.items()
+                if name in known
+            },
             present=self.present[:, order],
             target=target,
             statistics=statistics,
