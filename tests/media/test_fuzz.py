@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
