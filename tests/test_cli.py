@@ -12,10 +12,12 @@ import pytest
 import soundfile
 
 from polymodal import cli
+from polymodal.runs import JobError
+from polymodal.runs.executor import Done
 from polymodal.systems import shelf
 
 # pure tones tell the digit by a single column, and the audit says so
-SMALL = ["-o", "steps=30", "-o", "seeds=1", "-o", "protocol=speaker", "--executor", "inline"]
+SMALL = ["-o", "steps=30", "--seeds", "1", "-o", "protocol=speaker", "--executor", "inline"]
 SMALL += ["--accept", "label column"]
 
 
@@ -160,6 +162,13 @@ def test_predict_answers_each_sample_in_json_with_any_part_missing(
     assert abs(sum(good["probabilities"].values()) - 1) < 1e-5
     assert good["present"] == ["audio"]
     assert all(row.get("invalid") or row.get("prediction") is not None for row in rows)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "3.wav").write_bytes(wav.read_bytes())
+    (tmp_path / "set" / "samples.jsonl").write_text('{"id": "mine", "audio": "3.wav"}\n{broken\n')
+    code, out, _ = call(capsys, "predict", str(finished), str(tmp_path / "set"))
+    mine, invalid = (json.loads(line) for line in out.splitlines())
+    assert mine["probabilities"] == pytest.approx(good["probabilities"], abs=1e-5)
+    assert invalid["invalid"] == "broken"
     code, _, err = call(capsys, "predict", str(finished), str(wav), "--missing", "refuse")
     assert code == 2
     assert "image" in err
@@ -246,3 +255,42 @@ def test_missing_extra_is_answered_with_the_pip_line(
     code, _, err = call(capsys, "run", "sentiment_fusion")
     assert code == 2
     assert 'pip install "polymodal[nn]"' in err
+
+
+def test_our_own_faults_keep_their_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(name: str) -> None:
+        raise RuntimeError("ours")
+
+    def failed(name: str) -> None:
+        raise JobError([Done("fold 1", error="ValueError: theirs")])
+
+    monkeypatch.setattr(shelf, "load", fails)
+    with pytest.raises(RuntimeError, match="ours"):
+        typed("run", "sentiment_fusion")
+    monkeypatch.setattr(shelf, "load", failed)
+    code, _, err = call(capsys, "run", "sentiment_fusion")
+    assert code == 2
+    assert "fold 1" in err
+    monkeypatch.setenv("POLYMODAL_TRACEBACK", "1")
+    with pytest.raises(LookupError, match="nothing"):
+        typed("show", "nothing")
+
+
+def test_under_torchrun_only_the_first_rank_keeps_and_says_anything(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with cli.ranked(tmp_path, None) as (root, earlier), cli.live() as watch:
+        watch({"kind": "note", "text": "silence"})
+        assert root != tmp_path
+        assert earlier is None
+    assert not root.exists()
+    monkeypatch.setenv("RANK", "0")
+    with cli.ranked(tmp_path, None) as (root, _), cli.live() as watch:
+        watch({"kind": "note", "text": "a word"})
+        watch({"kind": "progress", "name": "jobs", "n": 1, "of": 2, "key": "fold 1"})
+        assert root == tmp_path
+    assert "silence" not in (said := capsys.readouterr().err)
+    assert "a word" in said
