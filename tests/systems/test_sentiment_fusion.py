@@ -35,9 +35,9 @@ def near(estimate, value, low=NEAR[0], high=NEAR[1]):
         ("only:text", ("text",)),
         ("only:audio", ("audio",)),
         ("only:video", ("video",)),
-        ("drop:video", ("text", "audio")),
-        ("drop:audio", ("text", "video")),
-        ("drop:text", ("audio", "video")),
+        ("drop:video (robust)", ("text", "audio")),
+        ("drop:audio (robust)", ("text", "video")),
+        ("drop:text (robust)", ("audio", "video")),
     ],
 )
 def test_redundant_parts_reach_the_bayes_rule(tiny, name, parts):
@@ -96,11 +96,12 @@ def test_leak_world_is_told_apart_by_its_folds(tiny):
 
 
 def test_claims(tiny):
+    quick = tiny[0].estimates["latency at most .6, concat / crossattention"].mean
     verdicts = [(claim["text"].split()[0], claim["verdict"]) for claim in tiny[0].claims]
     assert verdicts[0] == ("92", "undetermined")
     assert dict(verdicts[1:]) == {
         "leakage": "reproduced",
-        "simple": "reproduced",
+        "simple": "reproduced" if quick else "not reproduced",  # a clock decides: it is told, not asserted
         "the": "reproduced",
         "all": "reproduced",
         "dropout": "reproduced",

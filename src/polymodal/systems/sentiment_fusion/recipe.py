@@ -285,11 +285,11 @@ def redundant(book: work.Book, told: work.Said, based: Sequence[Mapping[str, Any
     parts = list(data.DIMS)
     others = {name: np.concatenate([value[name] for value in based])[None] for name in based[0]}
     pairs = {
-        f"drop:{part}": told.predictions("robust|keep:" + "+".join(o for o in parts if o != part))
+        f"drop:{part} (robust)": told.predictions("robust|keep:" + "+".join(o for o in parts if o != part))
         for part in parts
     }
     known = expected("redundant", told)
-    known |= {f"drop:{part}": data.bayes([o for o in parts if o != part]) for part in parts}
+    known |= {f"drop:{part} (robust)": data.bayes([o for o in parts if o != part]) for part in parts}
     book.table(told, world="redundant/", expected=known, others=pairs | others)
     book.difference("all - best single part", told, "concat", "only:text")
     book.difference("redundant/dropout .3 - 0", told, "concat", "no dropout")
@@ -333,7 +333,7 @@ def cheaper(book: work.Book, run: Run, config: Config, values: Mapping[str, Any]
 
 
 def measured(config: Config) -> dict[str, float]:
-    """Seconds of one sample through the fusions of two untrained networks."""
+    """Seconds of one sample through two untrained networks, encoders included."""
     _, table, split = world_of("redundant", config.seed)
     ready = work.prepared(table, split, SERIES)
     arms = [work.Arm(name, name) for name in ("concat", "crossattention")]

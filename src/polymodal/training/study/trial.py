@@ -226,7 +226,7 @@ def cost(model: Joined, ready: Ready) -> dict[str, int]:
 
 
 def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> dict[str, float]:
-    """Median seconds that fusion and head take for one sample on this machine, the models taking turns."""
+    """Median seconds that a whole model takes for one sample on this machine, the models taking turns."""
     import time
 
     import torch
@@ -239,11 +239,8 @@ def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> d
         for i in range(repeats):
             for name, model in models.items():
                 model.eval()
-                encoded = {
-                    part: model.encoders[part](one.inputs[part], one.masks[part]) for part in model.names
-                }
                 began = time.perf_counter()
-                model.head(model.fusion(encoded, one.present).vector)
+                model(one.inputs, one.masks, one.present)
                 if i >= repeats // 10:
                     seconds[name].append(time.perf_counter() - began)
     return {name: float(np.median(found)) for name, found in seconds.items()}
