@@ -225,8 +225,11 @@ def cost(model: Joined, ready: Ready) -> dict[str, int]:
     }
 
 
-def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> dict[str, float]:
-    """Median seconds that a whole model takes for one sample on this machine, the models taking turns."""
+def latency(models: Mapping[str, Joined], ready: Ready, rounds: int = 20) -> dict[str, list[float]]:
+    """Seconds that a whole model takes for one sample on this machine: the median of each round of ten.
+
+    The models take turns, so that what slows one round slows all of them: compare them round by round.
+    """
     import time
 
     import torch
@@ -236,14 +239,16 @@ def latency(models: Mapping[str, Joined], ready: Ready, repeats: int = 200) -> d
     one = next(batches(ready, [0], size=1, seed=0, shuffle=False))
     seconds: dict[str, list[float]] = {name: [] for name in models}
     with torch.no_grad():
-        for i in range(repeats):
+        for _ in range(10 * rounds + 10):
             for name, model in models.items():
                 model.eval()
                 began = time.perf_counter()
                 model(one.inputs, one.masks, one.present)
-                if i >= repeats // 10:
-                    seconds[name].append(time.perf_counter() - began)
-    return {name: float(np.median(found)) for name, found in seconds.items()}
+                seconds[name].append(time.perf_counter() - began)
+    return {  # the first ten only warm up
+        name: np.median(np.reshape(found[10:], (rounds, 10)), axis=1).tolist()
+        for name, found in seconds.items()
+    }
 
 
 def baselines(
