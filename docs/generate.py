@@ -54,16 +54,20 @@ def table() -> str:
     return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows)
 
 
+FOLDERS = ("media", "metrics", "nn", "chat", "training", "envs", "judge", "runs", "systems", "cli", "testing")
+
+
 def tree() -> str:
     """The map of the folders: each file with the first line of its docstring."""
     lines = ["```"]
-    for folder in ("media", "metrics", "nn", "training", "runs", "systems"):
+    for folder in (name for name in FOLDERS if (SRC / name).exists()):
         first = ast.get_docstring(ast.parse((SRC / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-        files = " ".join(sorted(p.stem for p in (SRC / folder).glob("[a-z]*.py")))
+        inside = [
+            p for p in (SRC / folder).glob("[a-z]*") if p.suffix == ".py" or (p / "__init__.py").exists()
+        ]
+        boxes = sorted(f"{p.name}/" if p.is_dir() else p.stem for p in inside)
+        files = " ".join(boxes)
         lines += [f"{folder + '/':<10} {first.splitlines()[0]}", *wrapped(files)]
-    for name in ("cli.py", "testing.py"):
-        first = ast.get_docstring(ast.parse((SRC / name).read_text(encoding="utf-8"))) or ""
-        lines.append(f"{name:<10} {first.splitlines()[0]}")
     return "\n".join([*lines, "```"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from polymodal import cli
+from polymodal.cli import main, verbs
 from polymodal.runs import JobError
 from polymodal.runs.executor import Done
 from polymodal.systems import shelf
@@ -25,7 +25,7 @@ def typed(*words: str) -> int:
     """Exit code of `polymodal WORDS`, in process."""
     argv, sys.argv = sys.argv, ["polymodal", *words]
     try:
-        cli.main()
+        main()
     except SystemExit as end:
         return int(end.code or 0)
     finally:
@@ -282,13 +282,13 @@ def test_under_torchrun_only_the_first_rank_keeps_and_says_anything(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    with cli.ranked(tmp_path, None) as (root, earlier), cli.live() as watch:
+    with verbs.ranked(tmp_path, None) as (root, earlier), verbs.live() as watch:
         watch({"kind": "note", "text": "silence"})
         assert root != tmp_path
         assert earlier is None
     assert not root.exists()
     monkeypatch.setenv("RANK", "0")
-    with cli.ranked(tmp_path, None) as (root, _), cli.live() as watch:
+    with verbs.ranked(tmp_path, None) as (root, _), verbs.live() as watch:
         watch({"kind": "note", "text": "a word"})
         watch({"kind": "progress", "name": "jobs", "n": 1, "of": 2, "key": "fold 1"})
         assert root == tmp_path

@@ -12,8 +12,8 @@ from polymodal.media import Audio, Image, Pose, Series, Text, Video
 from polymodal.metrics import Claim, above, proportion
 from polymodal.runs import JobError, Run, RunError, model_of, newest, passing, read_result
 from polymodal.runs.atomic import umask, write_folder, write_json
-from polymodal.runs.exhibit import read_back
 from polymodal.runs.log import read
+from polymodal.runs.pages.exhibit import read_back
 from polymodal.runs.result import versions
 from polymodal.runs.values import Shelf, pack, unpack
 

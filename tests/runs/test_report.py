@@ -11,7 +11,7 @@ from tests.runs.showcase import SCRIPT, showcase
 
 from polymodal.metrics import Estimate, proportion
 from polymodal.runs import Run, RunError, report
-from polymodal.runs.charts import short, span
+from polymodal.runs.pages.charts import short, span
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -1,13 +1,15 @@
 """Run records: everything a run writes, resumes from, is compared by and shows."""
 
+from polymodal.runs.cache import Cache
 from polymodal.runs.compare import Compared, Comparison, compare
 from polymodal.runs.executor import JobError
+from polymodal.runs.pages.report import report
 from polymodal.runs.record import Run, passing
-from polymodal.runs.report import report
 from polymodal.runs.result import Result, RunError, model_of, newest, read_result
 from polymodal.runs.shards import write
 
 __all__ = [
+    "Cache",
     "Compared",
     "Comparison",
     "JobError",

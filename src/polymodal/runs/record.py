@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from polymodal.metrics import Estimate
 from polymodal.runs.atomic import PARTIAL, sweep, write_bytes, write_folder, write_json, write_table
+from polymodal.runs.cache import Cache
 from polymodal.runs.executor import Done, JobError, Work, execute
 from polymodal.runs.log import Log, read
 from polymodal.runs.result import Result, RunError, inventory, number, total, versions
@@ -225,10 +226,14 @@ class Run:
         return done
 
     def section(self, name: str, data: object) -> None:
-        """Keep one section of the report (see `polymodal.runs.report`); the last call for a name wins."""
+        """Keep one section of the report (see `runs.pages.report`); the last call for a name wins."""
         if not re.fullmatch(r"[a-z][a-z_]*", name):
             raise ValueError(f"a section's name is lower-case letters and underscores, got {name!r}")
         write_json(self.folder / "sections" / f"{name}.json", plain(data, f"section {name!r}"))
+
+    def replies(self) -> Cache:
+        """The run's kept replies, `calls.sqlite`: a run taken up again asks no model twice."""
+        return Cache(self.folder / "calls.sqlite")
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> None:
         """Write a table to `name` (`.parquet` or `.csv`), from rows or from columns."""
@@ -237,7 +242,7 @@ class Run:
 
     def media(self, part: "Part") -> str:
         """Copy a part to `media/<digest>.<suffix>`, in a form browsers show, and return that path."""
-        from polymodal.runs.exhibit import exhibit
+        from polymodal.runs.pages.exhibit import exhibit
 
         suffix, data = exhibit(part)
         name = f"media/{part.digest()}{suffix}"

@@ -1,4 +1,4 @@
-"""The verbs. The only file that prints."""
+"""The verbs: list, show, run, claims, report, compare, predict."""
 
 from __future__ import annotations
 
@@ -11,23 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from polymodal.cli import data
+from polymodal.cli.group import Verbs
+from polymodal.cli.tables import cells, draw, number, outcome, rulings
 from polymodal.systems import shelf
 
 if TYPE_CHECKING:
     from polymodal.media import Invalid, Sample
-    from polymodal.metrics import Estimate
-
-
-class Verbs(TyperGroup):
-    """Verbs, and for a wrong one the verbs that are known."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the verb; a wrong one is answered with what is known."""
-        if self.get_command(ctx, args[0]) is None:
-            raise LookupError(f"verb {shelf.suggest(args[0], self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -38,10 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(
-    cls=Verbs, help="Look at a data set, or make one.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(data, name="data")
+app.add_typer(data.data, name="data")
 
 Options = Annotated[list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Change one field.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="A run's folder, as `run` named it.")]
@@ -82,6 +70,13 @@ EXTRAS = {
     "safetensors": "nn",
     "huggingface_hub": "nn",
     "transformers": "nn",
+    "fastapi": "study",
+    "psycopg": "study",
+    "sqlalchemy": "study",
+    "uvicorn": "study",
+    "inspect_ai": "inspect",
+    "onnxruntime": "ocr",
+    "rapidocr": "ocr",
     "ray": "scale",
 }
 
@@ -152,7 +147,7 @@ def run(
         recipe.run(config, record)
         page = report(record.folder)
     if int(os.environ.get("RANK", "0")) == 0:
-        _result(record.folder)
+        outcome(record.folder)
         typer.echo(f"\nreport: {page}")
 
 
@@ -205,74 +200,6 @@ def live() -> Iterator[Callable[[Mapping[str, Any]], None]]:
         yield watch
 
 
-def _draw(title: str, headings: str, rows: Iterable[Iterable[str]]) -> None:
-    """A table; cells are text, never markup, because data and models write some of them."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in headings.split(","):
-        table.add_column(heading, overflow="fold", justify="right" if heading in NUMBERS else "left")
-    for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    console.print(table)
-
-
-NUMBERS = ("mean", "n", "groups", "expected", "first", "second", "difference", "pairs", "p (Holm)")
-COLOURS = {
-    "reproduced": "green",
-    "not reproduced": "red",
-    "undetermined": "yellow",
-    "error": "red",
-    "warning": "yellow",
-}
-
-
-def _result(folder: Path) -> None:
-    """The tables of a finished run: estimates, claims, and what the audit found."""
-    from polymodal.runs import read_result
-
-    result = read_result(folder)
-    legend = result.sections.get("legend", {})
-    rows = [
-        (
-            name,
-            *_cells(found),
-            legend.get(name, {}).get("role", ""),
-            _number(legend.get(name, {}).get("expected")),
-        )
-        for name, found in result.estimates.items()
-    ]
-    _draw(f"{result.system}: estimates, 95 % intervals", ",mean,interval,n,groups,role,expected", rows)
-    _claims(result.claims)
-    found = result.sections.get("findings", [])
-    if found:
-        _draw(
-            "audit",
-            "severity,kind,where,n",
-            [(f["severity"], f["kind"], f["where"], str(f["n"])) for f in found],
-        )
-
-
-def _cells(estimate: Estimate) -> tuple[str, str, str, str]:
-    groups = "" if estimate.n_groups is None else str(estimate.n_groups)
-    valid = str(estimate.n) if estimate.n == estimate.n_valid else f"{estimate.n_valid} of {estimate.n}"
-    return _number(estimate.mean), f"[{_number(estimate.low)}, {_number(estimate.high)}]", valid, groups
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _claims(rulings: Iterable[Mapping[str, str]]) -> None:
-    rows = [(one["verdict"], one["text"], one["paper"], one["evidence"]) for one in rulings]
-    _draw("claims", "verdict,claim,paper,evidence", rows)
-
-
 @app.command()
 def claims(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, out: Path = Path("out")
@@ -287,7 +214,7 @@ def claims(
             {"verdict": "not run", "text": claim.text, "paper": claim.paper, "evidence": ""}
             for claim in shelf.load(system).CLAIMS
         ]
-        _claims(read_result(folder).claims if folder else waiting)
+        rulings(read_result(folder).claims if folder else waiting)
 
 
 @app.command()
@@ -305,10 +232,10 @@ def compare(first: Out, second: Out, metric: str = "") -> None:
 
     comparison = pair(first, second, metric=metric)
     rows = [
-        (row.name, _number(row.first), _number(row.second), *_cells(row.difference)[:3], _number(row.p))
+        (row.name, number(row.first), number(row.second), *cells(row.difference)[:3], number(row.p))
         for row in comparison.rows
     ]
-    _draw(
+    draw(
         f"{comparison.metric}: second - first, paired",
         ",first,second,difference,interval,pairs,p (Holm)",
         rows,
@@ -352,41 +279,3 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
             yield Invalid(path.stem, str(path), error.reason, str(error))
     for stem, parts in loose.items():
         yield Sample(stem, parts)
-
-
-@data.command("check")
-def data_check(
-    path: Annotated[Path, typer.Argument(metavar="PATH")],
-    columns: Annotated[str, typer.Option(help="Of feature tables: label:NAME,group:NAME.")] = "",
-    quick: Annotated[bool, typer.Option(help="Leave out the checks that fit models.")] = False,
-) -> None:
-    """Audit a data set before anything trains; exit code 1 where something is an error."""
-    from polymodal.systems import sources
-
-    findings, summary = sources.check(path, columns, quick=quick)
-    typer.echo(f"{summary.n} samples, {summary.invalid} invalid rows, {len(summary.groups)} groups")
-    typer.echo(f"targets: {', '.join(f'{n} {kind}' for kind, n in summary.targets.items())}")
-    if summary.classes:
-        typer.echo(f"classes: {', '.join(f'{name} {n}' for name, n in summary.classes.most_common(20))}")
-    for name, about in summary.parts.items():
-        spans = [f"{key} {low:g} to {about.high[key]:g}" for key, low in about.low.items()]
-        typer.echo(f"{name}: {about.readable} of {about.n} readable, {', '.join([*about.kinds, *spans])}")
-    rows = [(f.severity, f.kind, f.where, str(f.n), "; ".join(f.evidence[:3])) for f in findings]
-    _draw(f"{len(rows)} findings" if rows else "nothing found", "severity,kind,where,n,evidence", rows)
-    if any(finding.severity == "error" for finding in findings):
-        raise typer.Exit(1)
-
-
-@data.command("convert")
-def data_convert(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A pickle in MMSA's or IEMOCAP_features' layout.")
-    ],
-    to: Annotated[Path, typer.Argument(metavar="TO", help="The folder to make.")],
-) -> None:
-    """Read NumPy arrays and plain containers out of a pickle (and nothing else); write a data set folder."""
-    from polymodal.media import pickles
-    from polymodal.runs.shards import write
-
-    n = write(pickles.samples_of(pickles.load(file)), to, form="parquet")
-    typer.echo(f"{n} samples in {to}; look at them with: polymodal data check {to}")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.metrics import Estimate
-from polymodal.runs import charts
 from polymodal.runs.atomic import write_folder
-from polymodal.runs.exhibit import read_back
+from polymodal.runs.pages import charts
+from polymodal.runs.pages.exhibit import read_back
 from polymodal.runs.result import Result, RunError, read_result
 
 SEVERITIES = ("error", "warning", "note")

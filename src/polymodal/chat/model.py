@@ -1,0 +1,142 @@
+"""What a model that answers is: messages in, one reply out, with what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
+
+from polymodal.media import Message, Part, Text
+
+Failure = Literal["no_output", "refused_input", "timeout", "rate_limit", "server", "over_budget"]
+Stop = Literal["stop", "length", "filter"]
+Schema = Mapping[str, Any]
+
+
+class ChatError(RuntimeError):
+    """A call that ended without a reply.
+
+    Attributes:
+        reason: from a closed list; `over_budget` ends a run cleanly, `refused_input` is for parts that the
+            model cannot take.
+    """
+
+    def __init__(self, reason: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Failure = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What calls cost; adds up.
+
+    Attributes:
+        calls: answered by a model; replies from a cache count in `cached`, failed attempts in `retries`.
+        tokens_in: of the prompt, pictures included.
+        tokens_out: of the reply.
+        image_tokens: the pictures' share of `tokens_in`, where it is known.
+        bytes_out: media and text bytes that left this machine.
+        pixels_out: pixels that left this machine.
+        seconds: spent waiting.
+        retries: attempts that failed before the reply.
+        cached: replies that cost nothing.
+    """
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    image_tokens: int = 0
+    bytes_out: int = 0
+    pixels_out: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    cached: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)})
+
+    def to_json(self) -> dict[str, int | float]:
+        """All counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer.
+
+    Attributes:
+        message: what the model says, role `assistant`.
+        usage: what it cost, all attempts and inner calls included.
+        stop: why it ended: by itself, cut at its length, or by the service's filter.
+        first: log-probabilities of candidates for the first token, where the model gives them.
+    """
+
+    message: Message
+    usage: Usage = Usage()
+    stop: Stop = "stop"
+    first: Mapping[str, float] | None = None
+
+    @property
+    def text(self) -> str:
+        """The reply's words."""
+        return said(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a reply is drawn; the same for every subject of a comparison.
+
+    Attributes:
+        tokens: length at most.
+        temperature: 0 is greedy.
+        top_p: nucleus.
+    """
+
+    tokens: int = 400
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+class ChatModel(Protocol):
+    """Anything that answers: a script, a local network, a service, a cache or a strategy around these."""
+
+    @property
+    def name(self) -> str:
+        """Names the model and all that changes its replies: equal names, equal behaviour."""
+
+    def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
+        """Answer a conversation.
+
+        Args:
+            messages: all of it, oldest first; the last one is not the assistant's.
+            seed: of the draw.
+            schema: JSON schema that the reply's text should obey; the model may fail to.
+
+        Raises:
+            ChatError: no reply.
+        """
+
+
+def said(message: Message) -> str:
+    """The words of a message: its texts, a line each."""
+    return "\n".join(part.read() for part in message.parts if isinstance(part, Text))
+
+
+def turn(role: str, *parts: Part | str) -> Message:
+    """A message from parts and plain strings."""
+    return Message(role, tuple(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def user(*parts: Part | str) -> Message:
+    """What the user's side says."""
+    return turn("user", *parts)
+
+
+def assistant(*parts: Part | str) -> Message:
+    """What the model's side says."""
+    return turn("assistant", *parts)
+
+
+def system(*parts: Part | str) -> Message:
+    """What stands above the talk."""
+    return turn("system", *parts)

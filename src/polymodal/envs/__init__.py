@@ -1,0 +1,1 @@
+"""Envs: places to look at and act in."""
