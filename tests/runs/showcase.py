@@ -128,6 +128,33 @@ def examples(run: Run) -> list[dict[str, object]]:
     return made
 
 
+def talks(run: Run) -> None:
+    """Answers: a conversation with a picture and verdicts, one withheld, curves and a table."""
+    picture = run.media(pictures()[0])
+    turns = [
+        {"role": "user", "text": f"What is this? {SCRIPT}"},
+        {"role": "user", "path": picture},
+        {"role": "assistant", "text": "مربع أحمر"},
+        {"role": "assistant", "withheld": "9f86d081884c"},
+        {"role": "user", "path": "media/gone.png"},
+    ]
+    verdicts = [
+        {"judge": "exact rule", "score": "defect", "value": 1, "reason": ""},
+        {"judge": "panel", "score": "refusal", "value": None, "reason": "two_labels"},
+    ]
+    talk = {"id": "c1", "title": "Zorb flag, turn 3 of 5", "tags": {"harm": "colour"}, "turns": turns}
+    run.section("conversations", [{**talk, "verdicts": verdicts}, {**talk, "id": "c2"}])
+    run.section("disagreements", [{"id": "post 7", "turns": [{"role": "post", "text": "sarkana zvaigzne"}]}])
+    rows = [
+        {"arm": arm, "x": turn, "estimate": near(1 - turn * drop), "expected": 1 - turn * drop}
+        for arm, drop in (("open", 0.05), ("strict", 0.02))
+        for turn in range(1, 7)
+    ]
+    run.section("curves", [{"title": "Survival by turn", "x": "turn", "y": "no defect yet", "rows": rows}])
+    table = {"title": "Judges", "note": "Pairs of judges.", "columns": ["pair", "kappa", "n"]}
+    run.section("tables", [{**table, "rows": [["rule and panel", 0.61, 360], ["rule and person", None, 0]]}])
+
+
 def sections(run: Run) -> None:
     run.section("about", ABOUT)
     known = [
@@ -158,6 +185,7 @@ def sections(run: Run) -> None:
     run.section("findings", FINDINGS)
     run.section("invalid", INVALID)
     run.section("examples", examples(run))
+    talks(run)
     run.section("cost", COST)
     run.section("notes", ["IEMOCAP is not here, so its claim stays undetermined.", "Seeds 0, 1 and 2."])
 

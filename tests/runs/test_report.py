@@ -107,7 +107,7 @@ def test_what_samples_say_is_shown_and_not_run(shown: Any, html: str) -> None:
 
 def test_every_section_is_there_and_every_figure_has_words(html: str) -> None:
     names = "estimates claims controls missing confusion calibration groups learning samples audit cost notes"
-    for name in (*names.split(), "reproduce"):
+    for name in (*names.split(), "reproduce", "curves", "tables", "conversations", "disagreements"):
         assert f'<section id="{name}">' in html, name
     labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', html)
     assert len(labels) >= 16
@@ -201,3 +201,39 @@ def test_numbers_read_well() -> None:
     ]  # fmt: skip
     assert span(proportion(1, 2), 1, 0) is None
     assert json.dumps(span(proportion(50, 100), 0, 1))[:15] == '{"low": 40.38, '
+
+
+def test_talks_show_what_was_said_and_withhold_what_was_not_kept(shown: Any) -> None:
+    talk = shown.locator("#conversations details").first
+    assert talk.get_attribute("open") is not None
+    words = talk.inner_text()
+    assert SCRIPT in words
+    assert "withheld 9f86d081884c" in words
+    assert "media/gone.png is missing" in words
+    assert "invalid, two labels" in words
+    assert talk.locator("img").evaluate("image => image.naturalWidth") > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("tables", [{"title": "t", "columns": ["a", "b"], "rows": [[1]]}], "1 cells, 2 columns"),
+        ("conversations", [{"id": "c", "turns": [{"text": "who?"}]}], "'role'"),
+        ("curves", [{"title": "t", "x": "turn", "rows": [{"x": 1}]}], "'estimate'"),
+    ],
+)
+def test_answers_that_cannot_be_shown_are_named(tmp_path: Path, name: str, data: Any, words: str) -> None:
+    run = Run.create("toy", {}, tmp_path)
+    run.section(name, data)
+    run.finish({"a": proportion(1, 2)})
+    with pytest.raises(RunError, match=name) as told:
+        report(run.folder)
+    assert words in str(told.value)
+
+
+def test_curves_without_a_number_are_left_out(tmp_path: Path) -> None:
+    run = Run.create("toy", {}, tmp_path)
+    nothing = proportion(0, 0).to_json()
+    run.section("curves", [{"title": "t", "x": "turn", "rows": [{"arm": "a", "x": 1, "estimate": nothing}]}])
+    run.finish({"a": proportion(1, 2)})
+    assert 'id="curves"' not in report(run.folder).read_text()

@@ -4,7 +4,8 @@ from polymodal.runs.cache import Cache
 from polymodal.runs.compare import Compared, Comparison, compare
 from polymodal.runs.executor import JobError
 from polymodal.runs.pages.report import report
-from polymodal.runs.record import Run, passing
+from polymodal.runs.passing import passing
+from polymodal.runs.record import Run
 from polymodal.runs.result import Result, RunError, model_of, newest, read_result
 from polymodal.runs.shards import write
 

@@ -5,20 +5,17 @@ import json
 import os
 import platform
 import re
-import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from polymodal.metrics import Estimate
-from polymodal.runs.atomic import PARTIAL, sweep, write_bytes, write_folder, write_json, write_table
+from polymodal.runs.atomic import sweep, write_bytes, write_folder, write_json, write_table
 from polymodal.runs.cache import Cache
 from polymodal.runs.executor import Done, JobError, Work, execute
 from polymodal.runs.log import Log, read
@@ -381,23 +378,3 @@ def _timing(events: Path) -> dict[str, Any]:
         "host": {"system": platform.platform(), "cores": os.cpu_count()},
         "jobs": jobs,
     }
-
-
-@contextmanager
-def passing(earlier: Path | None = None) -> Iterator[tuple[Path, Path | None]]:
-    """Give a root for a run that nobody keeps, such as those of torchrun's ranks other than 0.
-
-    Args:
-        earlier: a run that is being resumed; the passing one knows the same finished work.
-
-    Yields:
-        The temporary root, and the passing copy of `earlier` in it.
-    """
-    with TemporaryDirectory() as folder:
-        copy = None
-        if earlier is not None:
-            copy = Path(folder) / Path(earlier).name
-            shutil.copytree(
-                earlier, copy, ignore=shutil.ignore_patterns(PARTIAL + "*", "media", "report", "model")
-            )
-        yield Path(folder), copy

@@ -264,11 +264,13 @@ def _binned(row: Row, when: str) -> Row:
     }
 
 
-def missing(rows: Sequence[Row], alt_text: str) -> Figure:
-    """What each arm loses when parts go missing with probability p, with intervals and closed forms.
+def curves(rows: Sequence[Row], x: str, y: str, alt_text: str) -> Figure:
+    """One line an arm over x, with intervals, and ticks where closed forms say the figures should lie.
 
     Args:
-        rows: arm, p, mean, low, high and expected (or None).
+        rows: arm, x, mean, low, high and expected (or None).
+        x: title of the axis.
+        y: title of the axis, or nothing.
         alt_text: the figure in words.
     """
     import altair as alt
@@ -276,17 +278,18 @@ def missing(rows: Sequence[Row], alt_text: str) -> Figure:
     arms = list(dict.fromkeys(row["arm"] for row in rows))
 
     def draw(width: int, base: Any) -> Any:
-        x = alt.X("p:Q", title="probability that a part is missing", axis=alt.Axis(grid=False, tickCount=5))
-        y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+        along = alt.X("x:Q", title=x, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(zero=False))
+        up = alt.Y("mean:Q", title=y or None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+        low = alt.Y("low:Q", title=y or None)
         hues = _hues(arms)
-        base = base.encode(x=x, color=hues["color"])
-        bands = base.mark_area(opacity=0.14).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
-        spans = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
-        lines = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=hues["strokeDash"])
-        points = base.mark_point(filled=True, opacity=1, size=36).encode(y=y)
+        base = base.encode(x=along, color=hues["color"])
+        bands = base.mark_area(opacity=0.14).encode(y=low, y2="high:Q")
+        spans = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=low, y2="high:Q")
+        lines = base.mark_line(strokeWidth=2).encode(y=up, strokeDash=hues["strokeDash"])
+        points = base.mark_point(filled=True, opacity=1, size=36).encode(y=up)
         known = base.transform_filter("isValid(datum.expected)")
         ticks = known.mark_point(shape="stroke", size=200, strokeWidth=2, opacity=1)
-        expected = ticks.encode(y=alt.Y("expected:Q", title=None))
+        expected = ticks.encode(y=alt.Y("expected:Q", title=y or None))
         return (bands + spans + lines + expected + points).properties(width=width - 40, height=230)
 
     keys = _keys(arms)

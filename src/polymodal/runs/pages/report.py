@@ -13,6 +13,7 @@ from polymodal.metrics import Estimate
 from polymodal.runs.atomic import write_folder
 from polymodal.runs.pages import charts
 from polymodal.runs.pages.exhibit import read_back
+from polymodal.runs.pages.talks import curves, missing, tables, talks
 from polymodal.runs.result import Result, RunError, read_result
 
 SEVERITIES = ("error", "warning", "note")
@@ -37,6 +38,10 @@ def report(folder: Path) -> Path:
     * `calibration`: bins (confidence, accuracy, n), before (the same)
     * `groups`: group, estimate
     * `missing`: arm, p, estimate, expected
+    * `curves`: title, x, y, rows (arm, x, estimate, expected)
+    * `tables`: title, note, columns, rows (lists of cells)
+    * `conversations`, `disagreements`: id, title, tags, turns (role, and text, path of a picture, sound or
+      video, or `withheld`: a digest), verdicts (judge, score, value, reason)
     * `findings`: kind, severity, where, n, evidence
     * `invalid`: reason, n, first
     * `examples`: id, group, parts by name ({kind, path or text}), target, prediction, probability, present
@@ -56,12 +61,14 @@ def report(folder: Path) -> Path:
 
     def fill(place: Path) -> None:
         (place / "index.html").write_text(html, encoding="utf-8")
-        for example in page.get("examples", ()):
-            for part in example["parts"].values():
-                if "path" in part:
-                    target = place / part["path"]
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(folder / part["path"], target)
+        shown = [part for example in page.get("examples", ()) for part in example["parts"].values()]
+        for name in ("conversations", "disagreements"):
+            shown += [turn for talk in page.get(name, ()) for turn in talk["turns"]]
+        for part in shown:
+            if "path" in part:
+                target = place / part["path"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / part["path"], target)
 
     write_folder(folder / "report", fill)
     return folder / "report" / "index.html"
@@ -90,7 +97,11 @@ def _page(folder: Path, result: Result) -> Page:
         "confusion": _confusion,
         "calibration": _calibration,
         "groups": _groups,
-        "missing": _missing,
+        "missing": missing,
+        "curves": curves,
+        "tables": tables,
+        "conversations": lambda data: {"conversations": talks(folder, data)},
+        "disagreements": lambda data: {"disagreements": talks(folder, data)},
         "findings": _findings,
         "invalid": _invalid,
         "examples": lambda data: _examples(folder, data),
@@ -323,21 +334,6 @@ def _calibration(data: Page) -> Page:
         "calibration": charts.calibration(bins, data.get("before") or [], words),
         "calibration_words": words,
     }
-
-
-def _missing(data: list[Page]) -> Page:
-    rows = []
-    for row in data:
-        low, mean, high = _ends(Estimate.from_json(row["estimate"]))
-        if math.isfinite(mean):
-            ends = {"low": low if math.isfinite(low) else mean, "high": high if math.isfinite(high) else mean}
-            rows.append(
-                {"arm": row["arm"], "p": row["p"], "mean": mean, **ends, "expected": row.get("expected")}
-            )
-    words = "; ".join(f"{row['arm']} at p {row['p']}: {charts.short(row['mean'])}" for row in rows)
-    return (
-        {"missing": charts.missing(rows, f"Score by probability of a missing part. {words}")} if rows else {}
-    )
 
 
 def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
