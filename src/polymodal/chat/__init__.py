@@ -2,10 +2,18 @@
 # ruff: isort: skip_file
 # fmt: off
 
+from polymodal.chat.cached import Store, cached
+from polymodal.chat.connect import connect
+from polymodal.chat.ledger import Budget, Ledger, metered
 from polymodal.chat.model import (
-    ChatError, ChatModel, Decoding, Reply, Usage, assistant, said, system, turn, user,
+    ChatError, ChatModel, Decoding, Reply, Schema, Usage, assistant, said, system, turn, user,
 )
+from polymodal.chat.pool import ordered
+from polymodal.chat.scripted import Scripted, uniform
+from polymodal.chat.structured import Asked, ask
 
 __all__ = [
-    "ChatError", "ChatModel", "Decoding", "Reply", "Usage", "assistant", "said", "system", "turn", "user",
+    "Asked", "Budget", "ChatError", "ChatModel", "Decoding", "Ledger", "Reply", "Schema", "Scripted", "Store",
+    "Usage", "ask", "assistant", "cached", "connect", "metered", "ordered", "said", "system", "turn",
+    "uniform", "user",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
@@ -19,11 +20,16 @@ class ChatError(RuntimeError):
     Attributes:
         reason: from a closed list; `over_budget` ends a run cleanly, `refused_input` is for parts that the
             model cannot take.
+        usage: what the failed attempts cost.
     """
 
-    def __init__(self, reason: Failure, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: Failure, detail: str, usage: Usage | None = None) -> None:
+        super().__init__(reason, detail, usage)  # all three in args, so that the error survives pickling
         self.reason: Failure = reason
+        self.usage = usage or Usage()
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Usage:
     """What calls cost; adds up.
 
     Attributes:
-        calls: answered by a model; replies from a cache count in `cached`, failed attempts in `retries`.
+        calls: answered by a model; replies from a store count in `cached`, failed attempts in `retries`.
         tokens_in: of the prompt, pictures included.
         tokens_out: of the reply.
         image_tokens: the pictures' share of `tokens_in`, where it is known.
@@ -39,7 +45,9 @@ class Usage:
         pixels_out: pixels that left this machine.
         seconds: spent waiting.
         retries: attempts that failed before the reply.
-        cached: replies that cost nothing.
+        cached: replies that were kept from an earlier call. Their tokens, bytes and pixels are those of that
+            call, so that budgets and costs of a run come out the same when it is taken up again; their
+            seconds and retries are 0.
     """
 
     calls: int = 0
@@ -90,11 +98,33 @@ class Decoding:
         tokens: length at most.
         temperature: 0 is greedy.
         top_p: nucleus.
+        first: so many candidates for the first token are wanted with their log-probabilities (`Reply.first`).
+
+    Raises:
+        ValueError: a value out of range, named with the range.
     """
 
     tokens: int = 400
     temperature: float = 0.0
     top_p: float = 1.0
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        for name, good, known in (
+            ("tokens", self.tokens >= 1 and self.tokens == int(self.tokens), "a whole number of at least 1"),
+            ("temperature", 0 <= self.temperature < math.inf, "a finite number of at least 0"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("first", self.first in range(21), "0 (not wanted) to 20"),
+        ):
+            if not good:
+                raise ValueError(f"decoding {name}={getattr(self, name)!r}: it is {known}")
+
+    def __str__(self) -> str:
+        first = f" first={self.first}" if self.first else ""
+        return f"tokens={self.tokens} temperature={self.temperature:g} top_p={self.top_p:g}{first}"
+
+
+PLAIN = Decoding()
 
 
 class ChatModel(Protocol):
