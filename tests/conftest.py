@@ -2,8 +2,10 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
+import jaxtyping
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -23,6 +25,15 @@ def local_only(self: socket.socket, address: Any) -> None:
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shapes_unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whole runs go at their users' speed; shapes are checked where the parts themselves are tested."""
+    whole = any(word in str(request.path) for word in ("/systems/", "/test_cli", "/test_examples"))
+    jaxtyping.config.update("jaxtyping_disable", whole)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.hookimpl(trylast=True)
