@@ -15,7 +15,7 @@ THREADS = 4
 
 
 def check_chat_model(model: ChatModel, *messages: Message, seed: int = 0) -> Reply:
-    """A chat model has a plain name, answers as the assistant, repeats itself, takes threads and says its cost.
+    """A chat model has a plain name, answers as the assistant, repeats itself on threads, says its cost.
 
     A part that it cannot take is refused by a ChatError, never by another error. A service that does not
     repeat itself keeps the promise inside `cached`.
@@ -36,7 +36,8 @@ def check_chat_model(model: ChatModel, *messages: Message, seed: int = 0) -> Rep
 
     talk = messages or (user("Hello."),)
     name = model.name
-    assert name.strip() and name.isprintable(), f"{name!r}: a name is one printable line"
+    assert name.isprintable(), f"{name!r}: a name is one printable line"
+    assert name.strip(), "a model without a name"
     reply = model(*talk, seed=seed)
     _check_reply(reply, name)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -46,10 +47,12 @@ def check_chat_model(model: ChatModel, *messages: Message, seed: int = 0) -> Rep
     )
     _check_reply(model(*talk, seed=seed, schema=SCHEMA), name)
     assert model.name == name, f"{name}: the name changes with use"
+    reason = "refused_input"
     try:
         _check_reply(model(user("Where?", Pose((0.0, 0.0, 0.0))), seed=seed), name)
     except ChatError as error:
-        assert error.reason == "refused_input", f"{name}: a part it cannot take gives {error.reason}"
+        reason = error.reason
+    assert reason == "refused_input", f"{name}: a part it cannot take gives {reason}"
     return reply
 
 
