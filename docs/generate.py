@@ -30,26 +30,28 @@ def interval(estimate: dict[str, Any]) -> str:
 
 
 def row(name: str, result: dict[str, Any]) -> str:
-    """A line of the README table: the first estimate, beside the best baseline and a negative control."""
+    """A line of the README table: the headline, beside the best baseline and a negative control."""
     estimates, legend = result["estimates"], result["sections"]["legend"]
-    headline = next(iter(estimates))
+    headline = next((key for key in estimates if legend[key].get("headline")), next(iter(estimates)))
     world = headline.rpartition("/")[0]
-    near = [key for key in estimates if key.rpartition("/")[0] == world]
+    near = [key for key in estimates if key.rpartition("/")[0] == world] if world else list(estimates)
+    sign = -1 if estimates[headline].get("better") == "lower" else 1
     baselines = [key for key in near if legend[key]["role"] == "baseline"]
-    best = max(baselines, key=lambda key: estimates[key]["mean"])
-    control = next(key for key in near if key.endswith("shuffled targets"))
+    best = max(baselines, key=lambda key: sign * estimates[key]["mean"])
+    controls = [key for key in near if legend[key]["role"] == "control"]
+    control = next((key for key in controls if key.endswith("shuffled targets")), controls[0])
     counts = Counter(claim["verdict"] for claim in result["claims"])
     verdicts = " · ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items(), reverse=True))
+    beside = [f"{key.rpartition('/')[2]} {interval(estimates[key])}" for key in (best, control)]
     return (
         f"| `{name}` | {headline} | {interval(estimates[headline])} | {estimates[headline]['n']:,} "
-        f"| {best.rpartition('/')[2]} {interval(estimates[best])} "
-        f"| {interval(estimates[control])} | {verdicts} |"
+        f"| {beside[0]} | {beside[1]} | {verdicts} |"
     )
 
 
 def table() -> str:
     """The README's table of systems."""
-    head = "| result | score | estimate [95 %] | n | best baseline | shuffled targets | claims |\n"
+    head = "| result | score | estimate [95 %] | n | best baseline | negative control | claims |\n"
     rows = [row(name, result) for name, result in results().items()]
     return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows)
 
@@ -81,23 +83,14 @@ def wrapped(words: str) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()]
 
 
-def shown(name: str, about: dict[str, Any]) -> bool:
-    """Whether an estimate belongs on the page: the arms, what has a closed form, and the differences."""
-    tail = name.rpartition("/")[2]
-    minor = (
-        "noise:",
-        "drop:",
-        "missing:",
-        "NLL",
-        "Brier",
-        "ECE",
-        "coverage",
-        "prior",
-        "weighted F1",
-        "macro",
-    )
-    return not tail.startswith(minor) and (
-        about.get("expected") is not None or " - " in name or "/" not in name
+def shown(name: str, legend: dict[str, Any]) -> bool:
+    """Whether an estimate belongs on the page: what the legend picks, else closed forms and differences."""
+    if any(about.get("page") for about in legend.values()):
+        return bool(legend.get(name, {}).get("page"))
+    minor = ["noise:", "drop:", "missing:", "NLL", "Brier", "ECE", "coverage", "prior", "weighted", "macro"]
+    known = legend.get(name, {}).get("expected") is not None
+    return not name.rpartition("/")[2].startswith(tuple(minor)) and (
+        known or " - " in name or "/" not in name
     )
 
 
@@ -111,7 +104,7 @@ def measured(name: str) -> str:
         parts.append(f"docs/results/{key}.json: mean [95 % interval], closed form where there is one")
         for metric, estimate in result["estimates"].items():
             about = legend.get(metric, {})
-            if shown(metric, about):
+            if shown(metric, legend):
                 known = "" if about.get("expected") is None else f"  {about['expected']:.3f}"
                 parts.append(f"  {metric:<44} {interval(estimate)}{known}")
         for claim in result["claims"]:

@@ -73,6 +73,16 @@ def test_overrides_leave_the_rest_alone() -> None:
     assert changed == Config(dim=8, fusion=("late", "outer"))
 
 
+def test_the_model_to_judge_is_said_either_way() -> None:
+    @dataclass(frozen=True)
+    class Judged:
+        target: str = "scripted:echo"
+
+    assert shelf.override(Judged(), {"model": "local:x"}) == shelf.override(Judged(), {"target": "local:x"})
+    with pytest.raises(LookupError, match="'model' is not known"):
+        shelf.override(Config(), {"model": "local:x"})
+
+
 def test_recipes_keep_the_house_rules() -> None:
     from dataclasses import fields
 

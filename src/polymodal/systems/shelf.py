@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 # name -> (what a person does with it, aliases from the paper); the order is the shelf order
 SHELF: dict[str, tuple[str, tuple[str, ...]]] = {
     "sentiment_fusion": ("make", ("simplified-fusion", "2505.04642")),
+    "image_text_relation": ("judge", ("ltec", "2505.05040")),
+    "harm_evaluation": ("judge", ("reveal", "2505.04673")),
+    "user_trust": ("judge", ("trust-survey", "2505.05318")),
 }
+SAME = {"model": "target"}  # the model to judge is said either way
 
 
 class Recipe(Protocol):
@@ -125,6 +129,8 @@ def override(config: Any, options: Mapping[str, str]) -> Any:
     types = get_type_hints(type(config))
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     for key, text in options.items():
+        if key not in values and SAME.get(key) in values:
+            key = SAME[key]
         if key not in values:
             raise LookupError(f"option {suggest(key, values)}")
         try:
