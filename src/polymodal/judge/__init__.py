@@ -2,11 +2,14 @@
 # ruff: isort: skip_file
 # fmt: off
 
-from polymodal.judge.case import Case, Judge, Span, Verdict, blind
+from polymodal.judge.case import Case, Judge, Span, Verdict, blind, invalid, unjudged
+from polymodal.judge.grid import Answer, CutShortError, Subject, answers, call_seed, case_of, verdicts
 from polymodal.judge.question import Question
 from polymodal.judge.rubric import Rubric, json_schema, load_rubric, read_rubric, score
+from polymodal.judge.rule import Rule, choice, contains, equals, regex
 
 __all__ = [
-    "Case", "Judge", "Question", "Rubric", "Span", "Verdict", "blind", "json_schema", "load_rubric",
-    "read_rubric", "score",
+    "Answer", "Case", "CutShortError", "Judge", "Question", "Rubric", "Rule", "Span", "Subject", "Verdict",
+    "answers", "blind", "call_seed", "case_of", "choice", "contains", "equals", "invalid",
+    "json_schema", "load_rubric", "read_rubric", "regex", "score", "unjudged", "verdicts",
 ]

@@ -37,6 +37,7 @@ class Case:
         messages: all that was said and shown, media as parts.
         reference: the right answer where there is one.
         tags: anything else.
+        error: why the output never came or was cut short; such a case is counted, not scored.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Case:
     messages: tuple[Message, ...]
     reference: str = ""
     tags: Mapping[str, str | float] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Verdict:
         rationale: in the judge's words.
         evidence: where in the case.
         judge: name and digest of all that makes the judge: prompt, code, decoding.
-        usage: what it cost.
+        usage: what it cost, members included.
+        members: the verdicts behind this one, where several judges made it.
     """
 
     scores: Mapping[str, float]
@@ -79,12 +82,26 @@ class Verdict:
     evidence: tuple[Span, ...] = ()
     judge: str = ""
     usage: Usage = field(default_factory=Usage)
+    members: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
         if self.valid == bool(self.reason) or (self.scores and not self.valid):
             raise ValueError(
                 f"a valid verdict has no reason, an invalid one has a reason and no score: {self.reason!r}"
             )
+
+
+def unjudged(case: Case, judge: str) -> Verdict | None:
+    """The verdict of every judge on an output that never came; None where there is something to judge."""
+    if not case.error:
+        return None
+    known: Mapping[str, Reason] = {"timeout": "timeout", "over_budget": "over_budget"}
+    return invalid(known.get(case.error, "no_output"), judge, case.error)
+
+
+def invalid(reason: Reason, judge: str, rationale: str = "", usage: Usage | None = None) -> Verdict:
+    """No verdict, and why."""
+    return Verdict({}, False, reason, rationale, judge=judge, usage=usage or Usage())
 
 
 class Judge(Protocol):

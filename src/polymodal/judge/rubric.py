@@ -162,7 +162,7 @@ def problems(data: Any, *, where: str = "rubric") -> list[str]:
         faults += [f"{at}.{fault}" for fault in _faults(item, data.get("rater"), before)]
         if isinstance(item.get("id"), str):
             before[item["id"]] = item
-    families = {str(item.get("family")) for item in before.values()}
+    families = {str(item.get("family", "")) for item in before.values()}
     faults += [
         f"{where}.items: {name!r} is both an id and a family" for name in sorted(families & set(before))
     ]
