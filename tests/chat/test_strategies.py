@@ -51,13 +51,13 @@ class Longest:
         assert messages[0] == QUESTION
         assert messages[-1].role == "assistant"
         if said(messages[-1]) == "broken":
-            raise ChatError("server", "no judge")
+            raise ChatError("server", "no judge", Usage(retries=1))
         value = math.nan if said(messages[-1]) == "unscored" else float(len(said(messages[-1])))
         return value, Usage(calls=1)
 
 
 def slow() -> ChatError:
-    return ChatError("timeout", "too slow")
+    return ChatError("timeout", "too slow", Usage(retries=1))
 
 
 def last_word(text: str) -> str | None:
@@ -99,8 +99,9 @@ def test_votes_of_those_that_answered() -> None:
     reply = self_consistency(model, 4)(QUESTION, seed=0)
     assert reply.text == "yes"
     assert reply.usage == Usage(calls=2, tokens_in=20, tokens_out=4, retries=2)
-    with pytest.raises(ChatError, match="too slow"):
+    with pytest.raises(ChatError, match="too slow") as caught:
         self_consistency(Told([slow()]), 3)(QUESTION, seed=0)
+    assert caught.value.usage == Usage(retries=3)
 
 
 @pytest.mark.parametrize("reason", ["over_budget", "refused_input"])
@@ -134,8 +135,9 @@ def test_best_of_takes_the_first_of_the_highest() -> None:
     assert len(set(judge.seeds)) == 1
     assert best_of(Told(["unscored"]), Longest(), 2)(QUESTION, seed=1).text == "unscored"
     assert best_of(Told([slow(), "b"]), Longest(), 2)(QUESTION, seed=1).text == "b"
-    with pytest.raises(ChatError, match="no judge"):
+    with pytest.raises(ChatError, match="no judge") as caught:
         best_of(Told(["broken"]), Longest(), 2)(QUESTION, seed=1)
+    assert caught.value.usage == COST + COST + Usage(retries=2)
 
 
 def test_correction_ends_at_ok() -> None:
@@ -198,6 +200,9 @@ def test_a_debater_that_fails_keeps_its_answer() -> None:
     assert "first" in said(judge.asked[0][0][1])
     with pytest.raises(ChatError, match="too slow"):
         debate([Told([slow()])], 1, Told(["end"]))(QUESTION, seed=0)
+    with pytest.raises(ChatError, match="too slow") as caught:
+        debate([Told(["a"]), Told(["b"])], 1, Told([slow()]))(QUESTION, seed=0)
+    assert caught.value.usage == Usage(calls=4, tokens_in=40, tokens_out=8, retries=1)
 
 
 def test_a_panel_is_a_debate_without_rounds() -> None:

@@ -48,7 +48,7 @@ class Strategy:
     answer: Answer
 
     def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
-        """Answer; the usage is that of all inner calls, and failed ones that were got over are `retries`."""
+        """Answer; the usage is that of all inner calls, failed ones too, and so is that of a ChatError."""
         return self.answer(messages, seed, schema)
 
 
@@ -110,11 +110,11 @@ def best_of(model: ChatModel, score: Scorer, n: int = 4) -> ChatModel:
             try:
                 value, cost = score((*messages, reply.message), seed=derived(seed, "score"))
             except ChatError as failed:
-                value, cost, error = math.nan, _passing(failed), error or failed
+                value, cost, error = math.nan, _passing(failed, usage), error or failed
             scores.append(-math.inf if math.isnan(value) else value)
             usage += cost
         if error and max(scores) == -math.inf:
-            raise error
+            raise _anew(error, usage)
         return replace(replies[scores.index(max(scores))], usage=usage)
 
     return Strategy(f"best_of({model.name},score={score.name},n={n})", answer)
@@ -150,7 +150,7 @@ def verify_and_correct(model: ChatModel, verifier: ChatModel, rounds: int = 2) -
                 reply = model(*talk, asked, seed=derived(seed, "correct", i), schema=schema)
                 usage += reply.usage
             except ChatError as failed:
-                usage += _passing(failed)
+                usage += _passing(failed, usage)
                 break
         return replace(reply, usage=usage)
 
@@ -189,14 +189,17 @@ def debate(models: Sequence[ChatModel], rounds: int, judge: ChatModel) -> ChatMo
                     said[i] = model(*talk, *asked, seed=derived(seed, "debate", i, r))
                     usage += said[i].usage
                 except ChatError as failed:
-                    usage, error = usage + _passing(failed), error or failed
+                    usage, error = usage + _passing(failed, usage), error or failed
         if not said:
             assert error is not None
-            raise error
+            raise _anew(error, usage)
         answers = _listed(said[i] for i in sorted(said))
-        last = judge(
-            *messages, user(DECIDE.format(answers=answers)), seed=derived(seed, "decide"), schema=schema
-        )
+        try:
+            last = judge(
+                *messages, user(DECIDE.format(answers=answers)), seed=derived(seed, "decide"), schema=schema
+            )
+        except ChatError as failed:
+            raise _anew(failed, usage + failed.usage) from failed
         return replace(last, usage=usage + last.usage)
 
     names = "+".join(model.name for model in models)
@@ -219,18 +222,23 @@ def _all(
             replies.append(model(*messages, seed=seed, schema=schema))
             usage += replies[-1].usage
         except ChatError as failed:
-            usage, error = usage + _passing(failed), error or failed
+            usage, error = usage + _passing(failed, usage), error or failed
     if not replies:
         assert error is not None
-        raise error
+        raise _anew(error, usage)
     return replies, usage
 
 
-def _passing(error: ChatError) -> Usage:
-    """What an error that can be got over counts for; the end of the budget and a refused part cannot be."""
+def _passing(error: ChatError, before: Usage) -> Usage:
+    """The cost of a failed call that can be got over; a budget's end and a refused part cannot be."""
     if error.reason in ("over_budget", "refused_input"):
-        raise error
-    return Usage(retries=1)
+        raise _anew(error, before + error.usage) from error
+    return error.usage
+
+
+def _anew(error: ChatError, usage: Usage) -> ChatError:
+    """The same failure, with the cost of all that came before it."""
+    return ChatError(error.reason, str(error), usage)
 
 
 def _listed(replies: Iterable[Reply]) -> str:

@@ -1,0 +1,218 @@
+"""Local models: a transformers checkpoint that answers, with pictures where it can see."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import Any
+
+from polymodal.chat.model import PLAIN, ChatError, Decoding, Reply, Schema, Usage, assistant
+from polymodal.media import Image, MediaError, Message, Part, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory.
+
+    Attributes:
+        net: the transformers model.
+        form: its processor, or its tokenizer where it takes text only.
+        sees: whether it takes pictures.
+        room: tokens of prompt and reply together, at most.
+        picture: the token that stands for a patch of a picture.
+    """
+
+    net: Any
+    form: Any
+    sees: bool
+    room: float
+    picture: int | None
+
+
+class Local:
+    """A chat model of a local folder or the Hugging Face hub, loaded once, at its first call.
+
+    Any image-text-to-text or causal language model of transformers with a chat template; a checkpoint's own
+    code is never run. Its generation config stands, but for what the decoding says. Temperature 0 is greedy,
+    else the seed alone decides. One call at a time; more threads wait for each other. A schema is not
+    enforced: the prompt has to ask for it.
+
+    Args:
+        source: a folder as `save_pretrained` writes it, or ORGANISATION/MODEL[@REVISION]. Without a revision
+            a hub name means its newest, and equal names may then differ in time.
+        decoding: how replies are drawn.
+        device: such as `cuda:1`; by default the first GPU, else the CPU.
+        dtype: such as `bfloat16`; by default the checkpoint's.
+
+    Raises:
+        FileNotFoundError: `source` is a path without a checkpoint.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        decoding: Decoding = PLAIN,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        folder = Path(source).expanduser()
+        if not folder.is_dir() and (folder.is_absolute() or source.startswith(".") or source.count("/") > 1):
+            raise FileNotFoundError(f"local:{source}: no such folder")
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"local:{source}: no config.json in it, so no checkpoint of transformers")
+        self.source, self.decoding, self.device, self.dtype = source, decoding, device, dtype
+        self._folder = folder if folder.is_dir() else None
+        where = "".join(f" {name}={value}" for name, value in (("device", device), ("dtype", dtype)) if value)
+        self.name = f"local:{source}{_stamp(self._folder)} {decoding}{where}"
+        self._lock = Lock()
+        self._kept: Loaded | None = None
+
+    def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
+        """Answer a conversation.
+
+        Raises:
+            ChatError: refused_input, for a part that the model cannot take, a broken or too large picture, a
+                talk that its template refuses or that leaves no room for a reply.
+            OSError: there is no such model, here or on the hub.
+            ValueError: the checkpoint is no chat model of a known kind.
+        """
+        start = perf_counter()
+        with self._lock:
+            self._kept = loaded = self._kept or self._load()
+            inputs = self._inputs(loaded, messages)
+            taken = inputs["input_ids"]
+            room = int(min(self.decoding.tokens, loaded.room - taken.shape[1]))
+            if room < 1:
+                raise ChatError(
+                    "refused_input",
+                    f"a prompt of {taken.shape[1]} tokens, the model has room for {loaded.room}",
+                )
+            made, first = self._generate(loaded, inputs, room, seed=seed)
+        usage = Usage(
+            calls=1,
+            tokens_in=int(taken.shape[1]),
+            tokens_out=len(made),
+            image_tokens=0 if loaded.picture is None else int((taken == loaded.picture).sum()),
+            seconds=perf_counter() - start,
+        )
+        ends = loaded.net.generation_config.eos_token_id
+        ended = made[-1] in (ends if isinstance(ends, list) else [ends])
+        text = loaded.form.decode(made, skip_special_tokens=True)
+        return Reply(assistant(text), usage, "stop" if ended else "length", first)
+
+    def _load(self) -> Loaded:
+        """The model and its processor; transformers takes seconds to import, so not before the first call."""
+        import torch
+        import transformers
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+        name, _, revision = (str(self._folder), "", "") if self._folder else self.source.partition("@")
+        which: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
+        with _explained(self.source):
+            config = transformers.AutoConfig.from_pretrained(name, **which)
+            sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            kind: Any = (
+                transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+            )
+            reader: Any = transformers.AutoProcessor if sees else transformers.AutoTokenizer
+            form: Any = reader.from_pretrained(name, **which)
+            net: Any = kind.from_pretrained(name, dtype=self.dtype or "auto", **which)
+        if not form.chat_template:
+            raise ValueError(f"local:{self.source}: it has no chat template, so it is no chat model")
+        net.to(self.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        room = getattr(config.get_text_config(), "max_position_embeddings", None) or math.inf
+        return Loaded(net, form, sees, room, getattr(config, "image_token_id", None))
+
+    def _inputs(self, loaded: Loaded, messages: Sequence[Message]) -> Any:
+        """Token ids, and pixels where there are pictures, on the model's device."""
+        from jinja2 import TemplateError
+
+        try:
+            talk: list[dict[str, Any]] = [
+                {"role": m.role, "content": [_content(part, loaded.sees) for part in m.parts]}
+                for m in messages
+            ]
+            if not loaded.sees:  # templates of text models want plain strings
+                talk = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in talk]
+            inputs = loaded.form.apply_chat_template(
+                talk, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        except MediaError as error:
+            raise ChatError("refused_input", str(error)) from error
+        except TemplateError as error:
+            raise ChatError("refused_input", f"the model's chat template: {error}") from error
+        return inputs.to(loaded.net.device)
+
+    def _generate(
+        self, loaded: Loaded, inputs: Any, room: int, *, seed: int
+    ) -> tuple[list[int], dict[str, float] | None]:
+        """The reply's token ids, and the log-probabilities of candidates for the first."""
+        import torch
+
+        drawn = self.decoding.temperature > 0
+        config = copy.deepcopy(loaded.net.generation_config)
+        config.update(max_new_tokens=room, max_length=None, do_sample=drawn, num_return_sequences=1)
+        config.update(
+            **{"temperature": self.decoding.temperature, "top_p": self.decoding.top_p} if drawn else {}
+        )
+        config.top_k = (config.top_k or 0) if drawn else None  # transformers would cut at 50 unasked
+        first: dict[str, float] = {}
+
+        def look(_: Any, scores: Any) -> Any:
+            if self.decoding.first and not first:
+                best = scores[0].float().log_softmax(-1).topk(self.decoding.first)
+                for value, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                    word = loaded.form.decode([token])  # some tokens are bytes that look alike in a text
+                    first[word] = math.log(math.exp(first.get(word, -math.inf)) + math.exp(value))
+            return scores
+
+        device = loaded.net.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode():
+            torch.manual_seed(seed)
+            out = loaded.net.generate(**inputs, generation_config=config, logits_processor=[look])
+        return out[0, inputs["input_ids"].shape[1] :].tolist(), first or None
+
+
+def _content(part: Part, sees: bool) -> dict[str, Any]:
+    """A part as chat templates take it. Raises ChatError where the model cannot take its kind."""
+    match part:
+        case Text():
+            return {"type": "text", "text": part.read()}
+        case Image() if sees:
+            import PIL.Image
+
+            return {"type": "image", "image": PIL.Image.fromarray(part.pixels())}
+        case _:
+            kinds = "text and pictures" if sees else "text only"
+            raise ChatError("refused_input", f"a part of kind {part.kind}; this local model takes {kinds}")
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Says in a line what transformers says in many."""
+    try:
+        yield
+    except OSError as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise FileNotFoundError(
+            f"local:{source}: neither a checkpoint here nor to be had of the hub: {line}"
+        ) from error
+    except ValueError as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(f"local:{source}: no chat model that transformers knows: {line}") from error
+
+
+def _stamp(folder: Path | None) -> str:
+    """Eight hex digits that change when a file of the folder is written again."""
+    if folder is None:
+        return ""
+    files = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file())
+    return f"#{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}"
