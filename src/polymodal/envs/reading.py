@@ -1,0 +1,54 @@
+"""Words in pictures: signs, captions and screens read by rapidocr, one thread."""
+
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from polymodal.media import Image
+
+LANGUAGES = ("de", "en", "es", "et", "fr", "it", "lt", "lv", "nl", "pl", "pt", "zh")
+SIDE = 256  # smaller pictures are enlarged to this, pixels; the engine's own 736 is eight times slower
+SURE = 0.5  # the engine's confidence, below which what it read is left out
+_ONE = Lock()  # a session of onnxruntime is shared by all threads
+
+
+def read_text(image: Image, language: str = "en") -> str:
+    """The words of a picture, line by line from the top; "" where there are none.
+
+    Marks without a letter or a digit, which drawn shapes are now and then taken for, are left out.
+
+    Args:
+        image: of any size.
+        language: BCP 47 tag of what is written; the models inside the wheel read Latin script and Chinese.
+
+    Raises:
+        MediaError: the picture cannot be read.
+        ValueError: a language that the models cannot read.
+        ModuleNotFoundError: without the extra `[ocr]`; the message holds the pip line.
+    """
+    if language.split("-")[0] not in LANGUAGES:
+        raise ValueError(f"no model reads {language!r}; known languages: {', '.join(LANGUAGES)}")
+    pixels = image.pixels()[:, :, ::-1].copy()  # the engine takes blue, green, red
+    with _ONE:
+        found = _engine()(pixels)
+    if found.txts is None:
+        return ""
+    rows = sorted(zip(found.boxes.tolist(), found.txts, strict=True), key=lambda row: _place(row[0]))
+    return "\n".join(words for _, words in rows if any(letter.isalnum() for letter in words))
+
+
+def _place(box: list[list[float]]) -> tuple[float, float]:
+    """Middle height, then left edge."""
+    return sum(y for _, y in box) / len(box), min(x for x, _ in box)
+
+
+@cache
+def _engine() -> Any:
+    try:
+        from rapidocr import RapidOCR
+    except ModuleNotFoundError:
+        hint = 'reading text in pictures needs rapidocr; install it with: pip install "polymodal[ocr]"'
+        raise ModuleNotFoundError(hint, name="rapidocr") from None
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+    limits = {"Det.limit_side_len": SIDE, "Global.text_score": SURE, "Global.use_cls": False}
+    return RapidOCR(params={**threads, **limits, "Global.log_level": "critical"})
