@@ -1,0 +1,440 @@
+"""Who rates what: balanced incomplete blocks, blinded, connected, in balanced order."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from polymodal.judge.people.study import SHARED, Study
+
+PROPOSALS = 40  # swaps tried a place
+LARGE = 2000  # units above which concurrences are neither balanced nor the efficiency computed
+
+
+class PlanError(ValueError):
+    """A plan that cannot be; the message names the smallest capacity that works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One unit of one rater-to-be.
+
+    Attributes:
+        unit: id.
+        page: index in the study's pages.
+        position: from 0, on that page.
+        repeat: whether it is shown a second time, hidden.
+        sides: order of the unit's cases.
+    """
+
+    unit: str
+    page: int
+    position: int
+    repeat: bool
+    sides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The places of one rater-to-be, in order."""
+
+    number: int
+    stratum: str
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Blocks for all raters, and how good they are.
+
+    Attributes:
+        seats: one a rater.
+        low: least number of raters that two units share.
+        high: greatest.
+        connected: whether every rater is linked to every other through shared units.
+        efficiency: E of the blocks against complete ones, in (0, 1]; NaN where it is not computed.
+        spread: greatest difference of two subjects' counts within a rater.
+    """
+
+    seats: tuple[Seat, ...]
+    low: int
+    high: int
+    connected: bool
+    efficiency: float
+    spread: int
+
+    @property
+    def places(self) -> int:
+        """Ratings that are asked for, hidden repeats left out."""
+        return sum(not place.repeat for seat in self.seats for place in seat.places)
+
+
+def plan(study: Study, *, seed: int = 0) -> Plan:
+    """Deal the units of a study out.
+
+    Hard: each unit exactly its ratings, in its strata; no item twice before one rater. Soft, greedily from a
+    seeded start and then by swaps: each rater sees every subject equally often (to within one), and all pairs
+    of units share equally many raters.
+
+    Args:
+        study: its pages, units and design.
+        seed: of the start; the study's own seed is mixed in.
+
+    Raises:
+        PlanError: it cannot be; with the smallest capacity that works.
+    """
+    pages = [(i, page.units) for i, page in enumerate(study.pages) if page.kind in SHARED]
+    if not pages:
+        return Plan((), 0, 0, True, float("nan"), 0)
+    design = study.design
+    found: Plan | None = None
+    for attempt in range(5):
+        rng = np.random.default_rng([study.seed % 2**32, seed % 2**32, attempt])
+        seats: list[Seat] = []
+        for stratum, ratings in (design.strata or {"": design.ratings_per_case}).items():
+            blocks = _stratum(study, pages, stratum, ratings, rng)
+            ordered = [_order(study, block, n, seed) for n, block in enumerate(blocks, len(seats))]
+            seats += [
+                Seat(n, stratum, _sided(study, block, n)) for n, block in enumerate(ordered, len(seats))
+            ]
+        found = _measured(study, pages, seats)
+        if found.connected:
+            return found
+    raise PlanError(f"not every rater is linked to every other by a shared case; {_linking(study, found)}")
+
+
+def _linking(study: Study, failed: Plan | None) -> str:
+    """The least change that can link all raters: a connected graph has at least vertices - 1 edges."""
+    design = study.design
+    units = sum(len(page.units) for page in study.pages if page.kind in SHARED)
+    ratings = max(design.ratings_per_case, 2)
+    for cases in range(design.cases_per_rater, units + 1):
+        raters = max(design.raters or 0, math.ceil(units * ratings / cases))
+        if units * ratings >= raters + units - 1 and (
+            cases > design.cases_per_rater or ratings > design.ratings_per_case
+        ):
+            return f"cases_per_rater {cases} with ratings_per_case {ratings} is the smallest that works"
+    return f"cases_per_rater {units} is the smallest that works"
+
+
+Block = list[tuple[int, list[str]]]  # of one rater: units by page
+
+
+def _stratum(
+    study: Study,
+    pages: Sequence[tuple[int, tuple[str, ...]]],
+    stratum: str,
+    ratings: int,
+    rng: np.random.Generator,
+) -> list[Block]:
+    """Blocks of one stratum's raters."""
+    design = study.design
+    needs = [(i, _needs(study, units, stratum, ratings)) for i, units in pages]
+    total = sum(sum(need.values()) for _, need in needs)
+    if not total:
+        return []
+    items: Counter[str] = Counter()
+    for _, need in needs:
+        for unit, n in need.items():
+            items[study.units[unit].item] += n
+    widest = max(items.values())
+    least = max(math.ceil(total / design.cases_per_rater), widest)
+    of = f" in stratum {stratum!r}" if stratum else ""
+    if design.raters is not None and design.raters < least:
+        more = math.ceil(total / design.raters)
+        other = f", or cases_per_rater {more}" if design.raters >= widest else ""
+        raise PlanError(
+            f"{total} ratings{of} do not fit {design.raters} raters with {design.cases_per_rater} cases each and"
+            f" no item twice; raters {least}{other} is the smallest that works"
+        )
+    raters = design.raters or least
+    for extra in range(raters + 1):
+        blocks = _fill(study, needs, raters + extra, rng)
+        if blocks is not None:
+            return blocks
+        if design.raters is not None:
+            break
+    raise PlanError(f"{total} ratings{of} find no places for {raters} raters without an item twice")
+
+
+def _needs(study: Study, units: Sequence[str], stratum: str, ratings: int) -> dict[str, int]:
+    """Ratings that a stratum owes each unit."""
+    own = {unit: study.units[unit].stratum for unit in units}
+    whole = study.design.ratings_per_case
+    return {unit: whole if at else ratings for unit, at in own.items() if at in ("", stratum) and ratings}
+
+
+def _fill(
+    study: Study, needs: Sequence[tuple[int, dict[str, int]]], raters: int, rng: np.random.Generator
+) -> list[Block] | None:
+    """Blocks for all pages; None where the greedy way ends with something left."""
+    seen: list[set[str]] = [set() for _ in range(raters)]
+    blocks: list[Block] = [[] for _ in range(raters)]
+    start = 0
+    for page, need in needs:
+        total = sum(need.values())
+        sizes = np.full(raters, total // raters)
+        sizes[(start + np.arange(total % raters)) % raters] += 1
+        start = (start + total % raters) % raters
+        work = _Deal(study, need, sizes, seen, rng)
+        if not work.deal():
+            return None
+        work.balance()
+        for rater, block in enumerate(work.blocks):
+            names = [work.names[unit] for unit in block]
+            blocks[rater].append((page, names))
+            seen[rater] |= {study.units[name].item for name in names}
+    return blocks
+
+
+class _Deal:
+    """The units of one page on their way into blocks."""
+
+    def __init__(
+        self,
+        study: Study,
+        need: dict[str, int],
+        sizes: Int[np.ndarray, " raters"],
+        seen: Sequence[set[str]],
+        rng: np.random.Generator,
+    ) -> None:
+        self.names, self.need = list(need), np.array(list(need.values()))
+        self.item = _codes([study.units[name].item for name in self.names])
+        self.subject = _codes([study.units[name].subject for name in self.names])
+        keys = {study.units[name].item: code for name, code in zip(self.names, self.item, strict=True)}
+        self.seen = [{keys[item] for item in items if item in keys} for items in seen]
+        self.sizes, self.rng = sizes, rng
+        self.blocks: list[list[int]] = [[] for _ in sizes]
+        n = len(self.names)
+        self.shared = np.zeros((n, n), np.int32) if n <= LARGE else None
+        self.counts = np.zeros((len(sizes), self.subject.max() + 1), np.int64)
+
+    def deal(self) -> bool:
+        """Fill each block with the units whose items are owed most; ties go to rare subjects, then pairs."""
+        item_need = np.bincount(self.item, self.need).astype(np.int64)
+        for rater, size in enumerate(self.sizes):
+            taken = np.zeros(len(item_need), bool)
+            taken[list(self.seen[rater])] = True
+            pairs = np.zeros(len(self.names))
+            for _ in range(size):
+                free = (self.need > 0) & ~taken[self.item]
+                if not free.any():
+                    return False
+                owed = np.where(free, item_need[self.item], -1)
+                among = np.flatnonzero(owed == owed.max())
+                key = np.lexsort(
+                    (
+                        self.rng.random(len(among)),
+                        -self.need[among],
+                        pairs[among],
+                        self.counts[rater, self.subject[among]],
+                    )
+                )
+                unit = int(among[key[0]])
+                self.blocks[rater].append(unit)
+                self.need[unit] -= 1
+                item_need[self.item[unit]] -= 1
+                taken[self.item[unit]] = True
+                self.counts[rater, self.subject[unit]] += 1
+                if self.shared is not None:
+                    pairs += self.shared[unit]
+            if self.shared is not None:
+                block = self.blocks[rater]
+                self.shared[np.ix_(block, block)] += 1
+        return not self.need.any()
+
+    def balance(self) -> None:
+        """Swap units between blocks while subjects or pairs get more even.
+
+        With d the change of a unit's concurrences, sum of squares of all of them changes by
+        2 (l_a - l_b) . d + 2 |d|^2 when a and b change places.
+        """
+        places = [(rater, i) for rater, block in enumerate(self.blocks) for i in range(len(block))]
+        filled = [rater for rater, block in enumerate(self.blocks) if block]
+        if self.shared is None or len(filled) < 2:
+            return
+        np.fill_diagonal(self.shared, 0)
+        for _ in range(min(PROPOSALS * len(places) + 500, 40_000)):
+            if self._even():
+                return
+            one, i = places[self.rng.integers(len(places))]
+            two = filled[self.rng.integers(len(filled))]
+            j = int(self.rng.integers(len(self.blocks[two])))
+            if one != two:
+                self._swap(one, i, two, j)
+
+    def _even(self) -> bool:
+        spread = (self.counts.max(1) - self.counts.min(1)).max() if self.counts.size else 0
+        if spread > 1 or self.shared is None:
+            return False
+        upper = self.shared[np.triu_indices(len(self.shared), 1)] if len(self.shared) < 60 else None
+        return upper is not None and bool(upper.size) and int(np.ptp(upper)) <= 1
+
+    def _swap(self, one: int, i: int, two: int, j: int) -> None:
+        shared = self.shared
+        assert shared is not None
+        here, there = self.blocks[one], self.blocks[two]
+        a, b = here[i], there[j]
+        left, right = here[:i] + here[i + 1 :], there[:j] + there[j + 1 :]
+        items = self.item
+        if (
+            a == b
+            or items[a] in {*items[right], *self.seen[two]}
+            or items[b] in {*items[left], *self.seen[one]}
+        ):
+            return
+        s, t = self.subject[a], self.subject[b]
+        counts = self.counts
+        even = 0 if s == t else 2 * (counts[one, t] - counts[one, s] + counts[two, s] - counts[two, t] + 2)
+        change = np.zeros(len(shared), np.int64)
+        np.add.at(change, left, -1)
+        np.add.at(change, right, 1)
+        change[[a, b]] = 0
+        pairs = 2 * int((shared[a] - shared[b]) @ change) + 2 * int(change @ change)
+        if even > 0 or (even == 0 and pairs > 0):
+            return
+        here[i], there[j] = b, a
+        for unit, sign in ((a, 1), (b, -1)):
+            shared[unit] += (sign * change).astype(np.int32)
+            shared[:, unit] = shared[unit]
+        if s != t:
+            counts[one, s] -= 1
+            counts[one, t] += 1
+            counts[two, t] -= 1
+            counts[two, s] += 1
+
+
+def _codes(words: Sequence[str]) -> Int[np.ndarray, " n"]:
+    return np.unique(np.array(words, dtype=object).astype(str), return_inverse=True)[1]
+
+
+def _order(study: Study, block: Block, number: int, seed: int) -> list[tuple[int, list[tuple[str, bool]]]]:
+    """A rater's order: a seeded shuffle, its subjects by position as a Williams square has them."""
+    word = hashlib.sha256(f"{study.seed} {seed} {number}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(word[:8]))
+    ordered = []
+    for page, units in block:
+        mixed = [units[i] for i in rng.permutation(len(units))]
+        every = sorted({study.units[unit].subject for unit in study.pages[page].units})
+        square = williams(len(every))
+        row = [every[i] for i in square[number % len(square)]]
+        by = {subject: [u for u in mixed if study.units[u].subject == subject] for subject in every}
+        line: list[str] = []
+        while len(line) < len(units):
+            wish = row[len(line) % len(row)]
+            line.append((by[wish] or max(by.values(), key=len)).pop())
+        again = [
+            line[i]
+            for i in sorted(rng.permutation((len(line) + 1) // 2)[: round(study.design.repeats * len(line))])
+        ]
+        shown = [(unit, False) for unit in line]
+        for unit in again:
+            shown.insert(
+                int(rng.integers(min(len(line) // 2 + len(line) // 4 + 1, len(shown)), len(shown) + 1)),
+                (unit, True),
+            )
+        ordered.append((page, shown))
+    return ordered
+
+
+def _sided(study: Study, ordered: list[tuple[int, list[tuple[str, bool]]]], number: int) -> tuple[Place, ...]:
+    """Places, with the sides of a unit turned by one from rater to rater."""
+    places = []
+    for page, shown in ordered:
+        for position, (unit, repeat) in enumerate(shown):
+            n = len(study.units[unit].cases)
+            turn = (int(hashlib.sha256(unit.encode()).hexdigest()[:8], 16) + number) % n
+            places.append(Place(unit, page, position, repeat, tuple((turn + i) % n for i in range(n))))
+    return tuple(places)
+
+
+def _measured(study: Study, pages: Sequence[tuple[int, tuple[str, ...]]], seats: Sequence[Seat]) -> Plan:
+    """A plan with its figures."""
+    every = [unit for _, units in pages for unit in units]
+    row = {unit: i for i, unit in enumerate(every)}
+    grid = np.zeros((len(every), len(seats)), np.int8)
+    for j, seat in enumerate(seats):
+        for place in seat.places:
+            grid[row[place.unit], j] = 1
+    low, high, worth, spread, start = [], [], [], 0, 0
+    for page, units in pages:
+        part = grid[start : start + len(units)]
+        start += len(units)
+        pair = concurrence(part)
+        low.append(pair[0])
+        high.append(pair[1])
+        worth.append(efficiency(part) if len(units) <= LARGE else float("nan"))
+        names = sorted({study.units[unit].subject for unit in units})
+        for seat in seats:
+            counts = Counter(
+                study.units[p.unit].subject for p in seat.places if p.page == page and not p.repeat
+            )
+            n = [counts[name] for name in names]
+            spread = max(spread, max(n) - min(n))
+    return Plan(tuple(seats), min(low), max(high), linked(grid), min(worth), spread)
+
+
+def concurrence(incidence: Int[np.ndarray, "units raters"]) -> tuple[int, int]:
+    """Least and greatest number of raters that two units share; 0 and 0 for one unit."""
+    if len(incidence) < 2:
+        return 0, 0
+    low, high = incidence.shape[1], 0
+    wide = incidence.astype(np.float32)
+    for i in range(0, len(wide), 512):
+        pairs = wide[i : i + 512] @ wide.T
+        others = ~np.eye(len(wide), dtype=bool)[i : i + 512]
+        low, high = min(low, int(pairs[others].min())), max(high, int(pairs[others].max()))
+    return low, high
+
+
+def linked(incidence: Int[np.ndarray, "units raters"]) -> bool:
+    """Whether every rater reaches every other through shared units."""
+    raters = incidence.shape[1]
+    reached = np.zeros(raters, bool)
+    reached[:1] = True
+    while True:
+        units = (incidence[:, reached] != 0).any(1)
+        wider = reached | (incidence[units] != 0).any(0)
+        if (wider == reached).all():
+            return bool(reached.all())
+        reached = wider
+
+
+def efficiency(incidence: Int[np.ndarray, "units raters"]) -> float:
+    """Average efficiency factor of a block design against complete blocks of as many ratings.
+
+    E is the harmonic mean of the non-zero eigenvalues of R^-1/2 C R^-1/2, C = R - N K^-1 N', with R the
+    ratings a unit, K the block sizes and N the incidence (John and Williams 1995, ch. 2). The Fano plane has
+    v(k-1) / (k(v-1)) = 7/9.
+
+    Returns:
+        In (0, 1]; NaN where there is one unit, or one without ratings.
+    """
+    n: Float[np.ndarray, "units raters"] = incidence[:, incidence.sum(0) > 0].astype(np.float64)
+    ratings, sizes = n.sum(1), n.sum(0)
+    if len(n) < 2 or not ratings.all():
+        return float("nan")
+    root = np.sqrt(ratings)
+    matrix = np.eye(len(n)) - (n / sizes) @ n.T / np.outer(root, root)
+    values = np.linalg.eigvalsh(matrix)
+    kept = values[values > 1e-9]
+    return float(len(kept) / (1 / kept).sum()) if len(kept) else float("nan")
+
+
+def williams(n: int) -> list[list[int]]:
+    """Orders in which each of n things stands at each place, and follows each other one, equally often.
+
+    Returns:
+        n rows for even n, 2n for odd n (Williams 1949).
+    """
+    if n < 2:
+        return [[0]]
+    first = [0] + [(k + 1) // 2 if k % 2 else n - k // 2 for k in range(1, n)]
+    rows = [[(x + i) % n for x in first] for i in range(n)]
+    return rows if n % 2 == 0 else rows + [row[::-1] for row in rows]

@@ -1,0 +1,278 @@
+"""Places and who holds them: dealt out by the plan, leased, returned, and never held twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, delete, exists, func, insert, or_, select, update
+
+from polymodal.judge.people.design import Plan
+from polymodal.judge.people.study import OWN, SHARED, Study
+from polymodal.judge.people.tables import Rater, Stored, answer, blob, happened, message, seat, slot
+from polymodal.judge.people.tables import study as stored
+from polymodal.judge.people.tables import unit as units
+
+# Rows are locked in the order rater, seat, slot, and what another holds is skipped: nobody waits in a circle.
+# A place that goes back keeps its row and its answers; a new row with `replaces` is put up in its stead.
+
+
+def found(c: Connection, study: Study, plan: Plan, seed: int, now: float) -> None:
+    """Write a study and its plan into empty tables."""
+    kept = [
+        {
+            **{key: value for key, value in raw.items() if key not in ("messages", "sides")},
+            "sides": [{**side, "messages": []} for side in raw["sides"]] if "sides" in raw else [],
+            "digest": study.units[raw["id"]].digest,
+        }
+        for raw in study.raw["units"]
+    ]
+    for one in kept:
+        if not one["sides"]:
+            del one["sides"]
+    spec = {**study.raw, "units": kept}
+    row = {"digest": study.digest, "id": study.id, "version": study.version}
+    c.execute(insert(stored).values(**row, spec=spec, seed=seed, made=now))
+    rows = [
+        {
+            "id": unit.id,
+            "item": unit.item,
+            "group": unit.group,
+            "subject": unit.subject,
+            "variant": unit.variant,
+            "case_digest": unit.digest,
+        }
+        for unit in study.units.values()
+    ]
+    if rows:
+        c.execute(insert(units), rows)
+    if plan.seats:
+        c.execute(insert(seat), [{"id": one.number, "stratum": one.stratum} for one in plan.seats])
+    places = [
+        {
+            "unit": place.unit,
+            "page": place.page,
+            "seat": one.number,
+            "position": place.position,
+            "repeat": place.repeat,
+            "sides": list(place.sides),
+            "state": "open",
+        }
+        for one in plan.seats
+        for place in one.places
+    ]
+    if places:
+        c.execute(insert(slot), places)
+
+
+def pick(
+    c: Connection, study: Study, rater: Rater, now: float, lease: float, *, take: bool = False
+) -> Any | None:
+    """The place that a rater has, or is to have next, on the present page; None where nothing is left.
+
+    Args:
+        c: in a transaction that holds the rater's row.
+        study: that it is about.
+        rater: as stored.
+        now: Unix seconds.
+        lease: seconds.
+        take: lease it; otherwise only look, at what the rater holds already.
+    """
+    page = study.pages[rater.page]
+    if page.kind in OWN:
+        _own(c, study, rater)
+    held = c.execute(_mine(rater, "leased").order_by(slot.c.opened).limit(1).with_for_update()).first()
+    if held is not None:
+        return renew(c, held, now, lease) if take else held
+    if page.kind in SHARED and take:
+        lapse(c, now)
+        for row in c.execute(_mine(rater, "returned").order_by(slot.c.id).with_for_update()).all():
+            again = renew(c, row, now, lease)
+            if again is not None:
+                _sit(c, rater, now + lease, again.seat)
+                return again
+    if page.kind in OWN:
+        row = c.execute(_mine(rater, "open").order_by(slot.c.position).limit(1)).first()
+    else:
+        place = _sit(c, rater, now + lease) if take else _seat_of(c, rater)
+        if place is None:
+            return None
+        row = _next(c, rater, place)
+    if row is None or not take:
+        return row
+    values = {"state": "leased", "rater": rater.id, "opened": now, "lease_until": now + lease}
+    c.execute(update(slot).where(slot.c.id == row.id).values(values))
+    return c.execute(select(slot).where(slot.c.id == row.id)).one()
+
+
+def renew(c: Connection, row: Any, now: float, lease: float) -> Any | None:
+    """The place with a fresh lease; one that was returned is taken back while nobody else has it.
+
+    Returns:
+        None where somebody else has it.
+    """
+    if row.state == "returned":
+        spare = (slot.c.replaces == row.id, slot.c.state == "open")
+        other = c.execute(select(slot.c.id).where(*spare).with_for_update(skip_locked=True)).first()
+        if other is None:
+            return None
+        c.execute(delete(slot).where(slot.c.id == other.id))
+    elif row.lease_until is not None and row.lease_until - now > 0.9 * lease:
+        return row  # a write a keystroke would buy nothing
+    c.execute(update(slot).where(slot.c.id == row.id).values(state="leased", lease_until=now + lease))
+    return c.execute(select(slot).where(slot.c.id == row.id)).one()
+
+
+def lapse(c: Connection, now: float) -> None:
+    """Put up again what raters hold who have not been seen for a lease."""
+    waiting = exists().where(slot.c.seat == seat.c.id, slot.c.state.in_(("open", "leased")))
+    alive = exists().where(slot.c.seat == seat.c.id, slot.c.state == "leased", slot.c.lease_until >= now)
+    late = select(seat).where(seat.c.rater.is_not(None), seat.c.lease_until < now, waiting, ~alive)
+    for row in c.execute(late.with_for_update(skip_locked=True)).all():
+        _return(c, and_(slot.c.seat == row.id, slot.c.lease_until < now))
+        c.execute(update(seat).where(seat.c.id == row.id).values(rater=None, last=row.rater))
+
+
+def vacate(c: Connection, rater: int, now: float) -> None:
+    """Give back all that a rater holds."""
+    c.execute(update(seat).where(seat.c.rater == rater).values(rater=None, last=rater, lease_until=now))
+    _return(c, slot.c.rater == rater)
+
+
+def erase(c: Connection, rater: int) -> None:
+    """Delete what a rater wrote; the finished places are put up again."""
+    mine = select(slot.c.id).where(slot.c.rater == rater)
+    for table in (answer, message):
+        c.execute(delete(table).where(table.c.slot.in_(mine)))
+    c.execute(delete(happened).where(or_(happened.c.rater == rater, happened.c.slot.in_(mine))))
+    c.execute(delete(blob).where(blob.c.rater == rater))
+    _return(c, slot.c.rater == rater, "done", "withdrawn")
+    c.execute(update(slot).where(slot.c.rater == rater).values(state="withdrawn"))
+
+
+def share(c: Connection, study: Study, rater: Rater) -> float:
+    """Share of gold answers that a rater gave rightly on the present page; 1 where it has no gold."""
+    query = (
+        select(slot.c.unit, answer.c.field, answer.c.value)
+        .join(answer, answer.c.slot == slot.c.id)
+        .where(slot.c.rater == rater.id, slot.c.page == rater.page)
+        .order_by(answer.c.id)
+    )
+    given = {(row.unit, row.field): row.value for row in c.execute(query)}
+    gold = [(u, f, v) for u in study.pages[rater.page].units for f, v in study.units[u].gold.items()]
+    return sum(given.get((u, f)) == v for u, f, v in gold) / len(gold) if gold else 1.0
+
+
+def count(c: Connection, study: Study, rater: Rater) -> tuple[int, int]:
+    """Places of the present page: submitted by this rater, and in all."""
+    mine = c.execute(
+        select(slot.c.state, func.count())
+        .where(slot.c.rater == rater.id, slot.c.page == rater.page)
+        .group_by(slot.c.state)
+    ).all()
+    states = {str(state): int(n) for state, n in mine}
+    place = _seat_of(c, rater)
+    left = 0
+    if place is not None:
+        free = (slot.c.seat == place, slot.c.page == rater.page, slot.c.state == "open")
+        left = int(c.execute(select(func.count()).select_from(slot).where(*free)).scalar_one())
+    own = states.get("open", 0)
+    done = states.get("done", 0)
+    page = study.pages[rater.page]
+    total = done + states.get("leased", 0) + left + own
+    if page.kind in OWN:
+        total = max(total, len(page.units) or 1)
+    return done, total
+
+
+def _mine(rater: Rater, state: str) -> Any:
+    return select(slot).where(slot.c.rater == rater.id, slot.c.page == rater.page, slot.c.state == state)
+
+
+def _own(c: Connection, study: Study, rater: Rater) -> None:
+    """The places of a page that every rater does whole, made when the rater comes to it."""
+    here = (slot.c.rater == rater.id, slot.c.page == rater.page)
+    if c.execute(select(slot.c.id).where(*here).limit(1)).first() is not None:
+        return
+    shown = [(unit, len(study.units[unit].cases)) for unit in study.pages[rater.page].units] or [(None, 1)]
+    c.execute(
+        insert(slot),
+        [
+            {
+                "unit": unit,
+                "page": rater.page,
+                "rater": rater.id,
+                "position": position,
+                "repeat": False,
+                "sides": list(range(sides)),
+                "state": "open",
+            }
+            for position, (unit, sides) in enumerate(shown)
+        ],
+    )
+
+
+def _seat_of(c: Connection, rater: Rater) -> int | None:
+    row = c.execute(select(seat.c.id).where(seat.c.rater == rater.id)).first()
+    return None if row is None else int(row.id)
+
+
+def _sit(c: Connection, rater: Rater, until: float, wish: int | None = None) -> int | None:
+    """The rater's seat, its lease renewed: the one held, the one held before, else the first free one."""
+    held = _seat_of(c, rater)
+    if held is None:
+        waiting = exists().where(slot.c.seat == seat.c.id, slot.c.state == "open")
+        free = select(seat.c.id).where(seat.c.rater.is_(None), seat.c.stratum == rater.stratum)
+        free = free.where(waiting if wish is None else seat.c.id == wish)
+        order = (case((seat.c.last == rater.id, 0), else_=1), seat.c.id)
+        row = c.execute(free.order_by(*order).limit(1).with_for_update(skip_locked=True)).first()
+        if row is None:
+            return None
+        held = int(row.id)
+    c.execute(update(seat).where(seat.c.id == held).values(rater=rater.id, lease_until=until))
+    return held
+
+
+def _next(c: Connection, rater: Rater, place: int) -> Any | None:
+    """The next open place of a seat whose item this rater has not seen; a repeat needs its first time."""
+    before = slot.alias("before")
+    shown, here = units.alias("shown"), units.alias("here")
+    same_item = (
+        select(before.c.id)
+        .join(shown, shown.c.id == before.c.unit)
+        .join(here, here.c.item == shown.c.item)
+        .where(before.c.rater == rater.id, here.c.id == slot.c.unit, before.c.state != "returned")
+        .exists()
+    )
+    same_unit = exists().where(
+        before.c.rater == rater.id, before.c.unit == slot.c.unit, before.c.state == "done"
+    )
+    fits = or_(and_(~slot.c.repeat, ~same_item), and_(slot.c.repeat, same_unit))
+    query = select(slot).where(slot.c.seat == place, slot.c.page == rater.page, slot.c.state == "open", fits)
+    return c.execute(query.order_by(slot.c.position).limit(1).with_for_update(skip_locked=True)).first()
+
+
+def _return(c: Connection, which: Any, state: str = "leased", to: str = "returned") -> None:
+    """End places of the plan, and put up a new one for each."""
+    query = select(slot).where(which, slot.c.state == state, slot.c.seat.is_not(None)).with_for_update()
+    for row in c.execute(query).all():
+        c.execute(update(slot).where(slot.c.id == row.id).values(state=to, lease_until=None))
+        same = {key: getattr(row, key) for key in ("unit", "page", "seat", "position", "repeat", "sides")}
+        c.execute(insert(slot).values(**same, state="open", replaces=row.id))
+
+
+def newest(c: Connection, place: int) -> dict[str, Stored]:
+    """The newest answer of each question of a place."""
+    a = answer
+    return {row.field: _stored(row) for row in c.execute(select(a).where(a.c.slot == place).order_by(a.c.id))}
+
+
+def version(c: Connection, place: int, field: str, seq: int | None = None) -> Stored | None:
+    """The newest answer to a question, or the newest one that was saved under a number."""
+    a = answer
+    query = select(a).where(a.c.slot == place, a.c.field == field).order_by(a.c.version.desc()).limit(1)
+    row = c.execute(query if seq is None else query.where(a.c.seq == seq)).first()
+    return None if row is None else _stored(row)
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(row.value, row.na, row.note, row.version, row.seq)

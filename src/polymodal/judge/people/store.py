@@ -1,0 +1,475 @@
+"""The study's memory: raters, leased places, versioned answers, messages; nothing lost or said twice."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, case, func, insert, select, update
+
+from polymodal.judge.people import leases, tables
+from polymodal.judge.people.design import plan
+from polymodal.judge.people.study import READ, Study, parse
+from polymodal.judge.people.tables import (
+    Database,
+    Rater,
+    RefusedError,
+    Slot,
+    StaleError,
+    Stored,
+    UnavailableError,
+    rater_of,
+    slot_of,
+)
+from polymodal.judge.question import Question
+
+TOKEN_DAYS = 90.0
+ENDED = ("withdrawn", "deleted")
+
+
+class Store:
+    """A study in its database; safe for many threads, and for several processes on one database.
+
+    Args:
+        url: see `tables.Database`.
+        study: None opens what the database holds.
+        seed: of the plan and of pseudonyms, used when the study is first stored.
+        clock: Unix seconds.
+
+    Raises:
+        ValueError: the database holds another study, or none where none is given.
+    """
+
+    def __init__(
+        self, url: str, study: Study | None = None, *, seed: int = 0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._base = Database(url)
+        self._clock = clock
+        self.media: dict[str, str] = {}
+        with self._base.write() as c:
+            self._base.make(c)
+            kept = c.execute(select(tables.study)).first()
+            if kept is None and study is not None:
+                leases.found(c, study, plan(study, seed=seed), seed, clock())
+            elif kept is None:
+                raise ValueError(f"{url} holds no study")
+            elif study is not None and study.digest != kept.digest:
+                raise ValueError(f"{url} holds another study or version: {kept.id} {kept.version}")
+            self.seed = seed if kept is None else int(kept.seed)
+        self.study = study or parse(kept.spec, Path(), "the stored study")
+        self.digest = study.digest if study is not None else str(kept.digest)
+        self._lease = self.study.design.lease_minutes * 60
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._base.close()
+
+    # raters
+
+    def enrol(self, stratum: str = "", language: str = "") -> str:
+        """A new rater's token: 256 random bits, of which only the hash is kept.
+
+        Raises:
+            RefusedError: state, for a stratum that the design does not have.
+        """
+        if stratum not in (self.study.design.strata or ("",)):
+            raise RefusedError(
+                "state", f"stratum {stratum!r} is none of: {', '.join(self.study.design.strata) or 'none'}"
+            )
+        token, now = secrets.token_urlsafe(32), self._clock()
+        days = float(self.study.retention.get("token_days", TOKEN_DAYS))
+        row = {
+            "token_hash": _hash(token),
+            "stratum": stratum,
+            "language": language or self.study.language,
+            "state": "new",
+            "page": 0,
+            "enrolled": now,
+            "expires": now + days * 86400,
+        }
+        with self._base.write() as c:
+            number = c.execute(insert(tables.rater).values(row)).inserted_primary_key[0]
+            word = hashlib.sha256(f"{self.digest} {self.seed} {number}".encode()).hexdigest()[:10]
+            c.execute(update(tables.rater).where(tables.rater.c.id == number).values(pseudonym=f"r{word}"))
+        return token
+
+    def rater(self, token: str) -> Rater | None:
+        """Whose token it is; None for an unknown, forged, withdrawn or expired one alike."""
+        given = _hash(token)
+        with self._base.read() as c:
+            row = c.execute(select(tables.rater).where(tables.rater.c.token_hash == given)).first()
+        same = hmac.compare_digest(row.token_hash if row else "0" * 64, given)
+        if row is None or not same or row.expires < self._clock() or row.state in ENDED:
+            return None
+        return rater_of(row)
+
+    def consent(self, rater: Rater, agreed: bool) -> Rater:
+        """Keep a decision; who declines sees nothing further. Gives the rater as now stored."""
+        with self._base.write() as c:
+            now = self._locked(c, rater)
+            if now.state in ("new", "declined"):
+                state = "active" if agreed else "declined"
+                c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state))
+                self._event(c, rater.id, None, "consent", {"agreed": agreed}, 0)
+            return self._locked(c, rater)
+
+    def choose(self, rater: Rater, language: str) -> None:
+        """Keep the language that a rater reads in."""
+        if language not in self.study.languages():
+            raise RefusedError(
+                "invalid", f"language {language!r} is none of: {', '.join(self.study.languages())}"
+            )
+        with self._base.write() as c:
+            c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(language=language))
+
+    def advance(self, rater: Rater, page: int) -> Rater:
+        """Go on to a page, which is the next one; to be there already is no error.
+
+        A qualification page that is left below its `pass` share fails the rater.
+
+        Returns:
+            The rater as now stored; `done` on the last page.
+
+        Raises:
+            RefusedError: state, where something is left to do, or the page is not the next.
+        """
+        with self._base.write() as c:
+            now = self._locked(c, rater)
+            if page <= now.page or now.state != "active":
+                if now.state == "new" and page > now.page:
+                    raise RefusedError("state", "consent comes first")
+                return now
+            if page != now.page + 1 or page >= len(self.study.pages):
+                raise RefusedError("state", f"page {page} does not follow page {now.page}")
+            here = self.study.pages[now.page]
+            if here.kind not in READ and leases.pick(c, self.study, now, self._clock(), self._lease):
+                raise RefusedError("state", f"page {here.id} has questions left")
+            failed = here.kind == "qualification" and leases.share(c, self.study, now) < float(
+                here.options.get("pass", 0.8)
+            )
+            last = page == len(self.study.pages) - 1 and self.study.pages[page].kind in READ
+            state = "failed" if failed else "done" if last else "active"
+            if failed:
+                leases.vacate(c, rater.id, self._clock())
+            values = {"page": page, "state": state}
+            c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(values))
+            self._event(c, rater.id, None, "page", values, 0)
+            return self._locked(c, rater)
+
+    def withdraw(self, rater: Rater, keep: bool) -> None:
+        """End a rater's part: the token dies, open places go back.
+
+        Args:
+            rater: who.
+            keep: False deletes all that the rater wrote, and puts the places up again.
+        """
+        if self.study.retention.get("on_withdrawal") == "delete":
+            keep = False
+        with self._base.write() as c:
+            self._locked(c, rater)
+            leases.vacate(c, rater.id, self._clock())
+            if not keep:
+                leases.erase(c, rater.id)
+            state = "withdrawn" if keep else "deleted"
+            c.execute(
+                update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state, token_hash=None)
+            )
+            self._event(c, rater.id, None, "withdrawn", {"kept": keep}, 0)
+
+    # places
+
+    def lease(self, rater: Rater) -> Slot | None:
+        """The rater's next place on the present page, in one transaction; the same one until it is submitted.
+
+        Returns:
+            None where the page asks nothing, or has nothing left for this rater.
+        """
+        with self._base.write() as c:
+            now = self._locked(c, rater)
+            if now.state != "active" or self.study.pages[now.page].kind in READ:
+                return None
+            row = leases.pick(c, self.study, now, self._clock(), self._lease, take=True)
+            return None if row is None else slot_of(row)
+
+    def slot(self, rater: Rater, slot_id: int) -> Slot:
+        """A place of this rater. Raises RefusedError (not_yours) for all others."""
+        with self._base.read() as c:
+            return slot_of(self._owned(c, rater, slot_id))
+
+    def slots(self, rater: Rater) -> list[Slot]:
+        """All places that this rater has or had on the present page, as taken."""
+        query = select(tables.slot).where(tables.slot.c.rater == rater.id, tables.slot.c.page == rater.page)
+        with self._base.read() as c:
+            return [slot_of(row) for row in c.execute(query.order_by(tables.slot.c.opened))]
+
+    def of(self, rater: Rater) -> tuple[int, int]:
+        """How many places of the present page are submitted, and how many there are for this rater."""
+        with self._base.read() as c:
+            return leases.count(c, self.study, rater)
+
+    def answers(self, rater: Rater, slot_id: int) -> dict[str, Stored]:
+        """What is stored for a place, by question."""
+        with self._base.read() as c:
+            self._owned(c, rater, slot_id)
+            return leases.newest(c, slot_id)
+
+    def save(
+        self,
+        rater: Rater,
+        slot_id: int,
+        field: str,
+        value: Any,
+        *,
+        seq: int,
+        version: int,
+        note: str = "",
+        na: bool = False,
+        client_ms: float = 0,
+    ) -> Stored:
+        """Store an answer; the same one again, with the same `seq`, is the same answer.
+
+        Args:
+            rater: who.
+            slot_id: where.
+            field: id of the question.
+            value: as the rubric's question takes it; with `na`, anything.
+            seq: number of the change, counted by the page.
+            version: that the page has last seen; 0 for none.
+            note: the rater's remark.
+            na: does not apply.
+            client_ms: on the page's own clock.
+
+        Raises:
+            StaleError: another version is stored.
+            RefusedError: invalid, done, locked, early, gone or not_yours.
+            UnavailableError: the database is locked or gone.
+        """
+        with self._base.write() as c:
+            row = self._owned(c, rater, slot_id, lock=True)
+            question = self._question(row, field)
+            clean = self._clean(question, value, na)
+            kept = leases.version(c, slot_id, field)
+            if kept is not None and kept.version != version:  # a retry, or another tab
+                same = leases.version(c, slot_id, field, seq)
+                if same is not None and (same.value, same.na, same.note) == (clean, na, note):
+                    return same
+            row = self._writable(c, rater, row)
+            if kept is not None and kept.version != version:
+                raise StaleError(kept)
+            self._staged(row, field)
+            stored = Stored(clean, na, note, kept.version + 1 if kept else 1, seq)
+            c.execute(
+                insert(tables.answer),
+                {
+                    "slot": slot_id,
+                    "field": field,
+                    "value": clean,
+                    "na": na,
+                    "note": note,
+                    "version": stored.version,
+                    "seq": seq,
+                    "client_ms": float(client_ms),
+                    "saved": self._clock(),
+                },
+            )
+        return stored
+
+    def reveal(self, rater: Rater, slot_id: int) -> Slot:
+        """Record that the advice, or the other's action, is shown; the answers before it are locked from then.
+
+        Raises:
+            RefusedError: early, while a question that comes first is unanswered, by name.
+        """
+        with self._base.write() as c:
+            row = self._writable(c, rater, self._owned(c, rater, slot_id, lock=True))
+            if row.revealed is None:
+                given = leases.newest(c, slot_id)
+                first = self.study.pages[row.page].first
+                wanted = self._missing(row, {name: given[name] for name in first if name in given})
+                if open_ := [name for name in wanted if name in first]:
+                    raise RefusedError("early", f"an answer comes first: {', '.join(open_)}", open_)
+                c.execute(
+                    update(tables.slot).where(tables.slot.c.id == slot_id).values(revealed=self._clock())
+                )
+            return slot_of(self._owned(c, rater, slot_id))
+
+    def submit(self, rater: Rater, slot_id: int) -> None:
+        """End a place; its answers are final. To have done so before is no error.
+
+        Raises:
+            RefusedError: missing, with the required questions that have no answer; gone or not_yours.
+        """
+        with self._base.write() as c:
+            row = self._owned(c, rater, slot_id, lock=True)
+            if row.state == "done":
+                return
+            row = self._writable(c, rater, row)
+            given = leases.newest(c, slot_id)
+            if missing := self._missing(row, given):
+                raise RefusedError("missing", f"no answer: {', '.join(missing)}", missing)
+            if self.study.pages[row.page].first and row.revealed is None:
+                raise RefusedError("early", "the answers that come first were not followed by the reveal")
+            done = {"state": "done", "submitted": self._clock(), "lease_until": None}
+            c.execute(update(tables.slot).where(tables.slot.c.id == slot_id).values(done))
+
+    # what happens besides
+
+    def event(
+        self,
+        rater: Rater | None,
+        slot_id: int | None,
+        kind: str,
+        data: Mapping[str, Any],
+        client_ms: float = 0,
+    ) -> None:
+        """Note what happened; events are only ever added."""
+        with self._base.write() as c:
+            if rater is not None and slot_id is not None:
+                self._owned(c, rater, slot_id)
+            self._event(c, rater.id if rater else None, slot_id, kind, data, client_ms)
+
+    def say(
+        self,
+        rater: Rater,
+        slot_id: int,
+        role: str,
+        parts_json: Sequence[Any],
+        latency_ms: float = 0,
+        usage: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Keep one message of a room. Returns its number. Raises RefusedError as `save`."""
+        with self._base.write() as c:
+            self._writable(c, rater, self._owned(c, rater, slot_id, lock=True))
+            row = {
+                "slot": slot_id,
+                "role": role,
+                "parts": list(parts_json),
+                "latency_ms": float(latency_ms),
+                "usage": dict(usage or {}),
+                "at": self._clock(),
+            }
+            return int(c.execute(insert(tables.message).values(row)).inserted_primary_key[0])
+
+    def messages(self, slot_id: int) -> list[dict[str, Any]]:
+        """What was said in a room, oldest first."""
+        query = select(tables.message).where(tables.message.c.slot == slot_id).order_by(tables.message.c.id)
+        with self._base.read() as c:
+            return [dict(row._mapping) for row in c.execute(query)]
+
+    def keep(self, rater: Rater, mime: str, data: bytes) -> str:
+        """Keep an upload; gives its digest. The same bytes of the same rater are kept once."""
+        digest = hashlib.sha256(f"{rater.id} ".encode() + data).hexdigest()
+        with self._base.write() as c:
+            if c.execute(select(tables.blob.c.digest).where(tables.blob.c.digest == digest)).first() is None:
+                c.execute(insert(tables.blob).values(digest=digest, mime=mime, data=data, rater=rater.id))
+        return digest
+
+    def kept(self, rater: Rater, digest: str) -> tuple[str, bytes] | None:
+        """Type and bytes of an upload of this rater; None for any other."""
+        b = tables.blob
+        with self._base.read() as c:
+            row = c.execute(select(b).where(b.c.digest == digest, b.c.rater == rater.id)).first()
+        return None if row is None else (row.mime, row.data)
+
+    # for the operator
+
+    def progress(self) -> dict[str, Any]:
+        """How far the study is: places and raters by state, submissions a unit, answers stored."""
+        s, r = tables.slot, tables.rater
+        done = func.sum(case((s.c.state == "done", 1), else_=0))
+        with self._base.read() as c:
+            slots = c.execute(select(s.c.state, func.count()).group_by(s.c.state)).all()
+            raters = c.execute(select(r.c.state, func.count()).group_by(r.c.state)).all()
+            units = [n for (n,) in c.execute(select(done).where(s.c.seat.is_not(None)).group_by(s.c.unit))]
+            answers = c.execute(select(func.count()).select_from(tables.answer)).scalar_one()
+        return {
+            "slots": {str(state): int(n) for state, n in slots},
+            "raters": {str(state): int(n) for state, n in raters},
+            "ratings_per_case": [min(units, default=0), max(units, default=0)],
+            "answers": int(answers),
+        }
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """The rows of a table in the order written, streamed; token hashes stay out.
+
+        Raises:
+            KeyError: no such table.
+        """
+        kept = tables.metadata.tables[table]
+        columns = [
+            column
+            for column in kept.c
+            if column.name not in ("token_hash", "data" if table == "blob" else "")
+        ]
+        with self._base.read() as c:
+            for row in c.execute(select(*columns).order_by(*kept.primary_key.columns)).mappings():
+                yield dict(row)
+
+    # inside a transaction
+
+    def _locked(self, c: Connection, rater: Rater) -> Rater:
+        """The rater as stored, held until the transaction ends."""
+        row = c.execute(select(tables.rater).where(tables.rater.c.id == rater.id).with_for_update()).first()
+        if row is None or row.state in ENDED:
+            raise RefusedError("state", "this rater has withdrawn")
+        return rater_of(row)
+
+    def _owned(self, c: Connection, rater: Rater, slot_id: int, *, lock: bool = False) -> Any:
+        query = select(tables.slot).where(tables.slot.c.id == slot_id, tables.slot.c.rater == rater.id)
+        row = c.execute(query.with_for_update() if lock else query).first()
+        if row is None or row.state == "withdrawn":
+            raise RefusedError("not_yours", "no such place")
+        return row
+
+    def _writable(self, c: Connection, rater: Rater, row: Any) -> Any:
+        """The place, its lease renewed. Raises RefusedError: done, or gone."""
+        if row.state == "done":
+            raise RefusedError("done", "this place is submitted")
+        held = leases.renew(c, row, self._clock(), self._lease)
+        if held is None:
+            raise RefusedError("gone", "this place went to somebody else after a long pause")
+        return held
+
+    def _question(self, row: Any, field: str) -> Question:
+        try:
+            return self.study.asked(row.page)[field]
+        except KeyError:
+            raise RefusedError("invalid", f"no such question: {field[:80]!r}", [field[:80]]) from None
+
+    def _clean(self, question: Question, value: Any, na: bool) -> Any:
+        if na and not question.na:
+            raise RefusedError("invalid", f"{question.id}: an answer is needed", [question.id])
+        try:
+            return None if na or value is None else question.validate(value)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RefusedError("invalid", str(error), [question.id]) from None
+
+    def _staged(self, row: Any, field: str) -> None:
+        """Refuses answers on the wrong side of the reveal."""
+        first = self.study.pages[row.page].first
+        if first and field in first and row.revealed is not None:
+            raise RefusedError("locked", f"{field} was answered before the reveal", [field])
+        if first and field not in first and row.revealed is None:
+            raise RefusedError("early", f"{field} comes after the reveal", [field])
+
+    def _missing(self, row: Any, given: Mapping[str, Stored]) -> list[str]:
+        values = {name: stored.value for name, stored in given.items()}
+        return self.study.asked(row.page).missing(values, [name for name, one in given.items() if one.na])
+
+    def _event(
+        self, c: Connection, rater: int | None, slot: int | None, kind: str, data: Any, client_ms: float
+    ) -> None:
+        row = {"rater": rater, "slot": slot, "kind": kind[:80], "data": data, "client_ms": float(client_ms)}
+        c.execute(insert(tables.happened).values(**row, at=self._clock()))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+__all__ = ["Rater", "RefusedError", "Slot", "StaleError", "Store", "Stored", "UnavailableError"]
