@@ -240,9 +240,9 @@ class Book:
         for arm, seeds in cells.items():
             for s, values in enumerate(seeds):
                 for fold, value in enumerate(values):
-                    title = f"{world}{arm}" + (f", fold {fold}" if len(values) > 1 else "")
+                    line = s * len(values) + fold  # a fold is one more line of the same arm
                     for point in value["curve"]:
-                        self.row("learning", arm=title, seed=s, **point)
+                        self.row("learning", arm=f"{world}{arm}", seed=line, **point)
             steps = sum(int(value["curve"][-1]["step"]) for values in seeds for value in values)
             sizes = {key: seeds[0][0][key] for key in ("parameters", "macs")}
             self.row("cost", name=f"{world}{arm}", **sizes, steps=steps, samples=steps * batch)
