@@ -142,11 +142,11 @@ def test_intervals_widen_where_items_matter():
 def test_intervals_cover_at_their_level():
     rng = np.random.default_rng(3)
     hits = 0
-    for _ in range(150):
+    for _ in range(60):
         *columns, rater, item = planted(rng, 30, 20, 1.0, 0.5)
-        one = reliance(advised(*columns, rater=rater, item=item), draws=200)["rair"]
+        one = reliance(advised(*columns, rater=rater, item=item), draws=150)["rair"]
         hits += one.low <= norm.cdf(0.5) <= one.high
-    assert 0.88 <= hits / 150 <= 0.995
+    assert hits >= 52  # .95 of 60 is 57; 51 or fewer would come once in a hundred
 
 
 def test_differences_pair_people_who_are_in_both():

@@ -1,4 +1,4 @@
-"""Which of two is better: Bradley-Terry and Davidson strengths, and Elo as leaderboards print it."""
+"""Which of two is better: Bradley-Terry and Davidson strengths, and Elo as arenas print it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -188,6 +188,7 @@ class _Games:
         *,
         davidson: bool,
     ) -> "_Games":
+        """Comparisons grouped by who meets whom, the lower position first where there are no covariates."""
         k = len(inner)
         place = np.zeros(int(inner.max(initial=0)) + 1, dtype=np.int64)
         place[inner] = np.arange(k)
@@ -209,6 +210,7 @@ class _Games:
 
     @property
     def sums(self) -> Float[np.ndarray, "1 c"]:
+        """The counts as they are, as a batch of one."""
         return self.counted(np.ones(len(self.y)))[None]
 
     def counted(self, w: Float[np.ndarray, " n"]) -> Float[np.ndarray, " c"]:

@@ -16,6 +16,7 @@ COLUMNS = (
     "mended_n", "mended", "kept_n", "kept", "right_n", "right_rely", "wrong_n", "wrong_rely",
 )  # fmt: skip
 WHOLE = COLUMNS.index("right_n")  # the columns before this one need the initial answer
+_AT = {name: at for at, name in enumerate(COLUMNS)}
 NO_INITIAL = "no initial answer: the person relied instead of answering"
 
 Sums = Float[np.ndarray, "... s"]
@@ -104,7 +105,7 @@ def delegated(advice_correct: Values, relied: Values, *, rater: Labels, item: La
         "wrong_n": 1 - right, "wrong_rely": (1 - right) * follows,
     }  # fmt: skip
     for name, x in events.items():
-        counts[:, COLUMNS.index(name)] = x
+        counts[:, _AT[name]] = x
     return Trials(counts, people[valid], None if items is None else items[valid], int((~valid).sum()))
 
 
@@ -148,29 +149,25 @@ def _detection(h: Values, f: Values) -> tuple[Array, Array]:
     return np.asarray(z_h - z_f), np.asarray(-(z_h + z_f) / 2)
 
 
-def _column(s: Sums, name: str) -> Array:
-    return np.asarray(s[..., COLUMNS.index(name)])
-
-
 def _share(part: str, whole: str, sign: float = 1.0) -> Callable[[Sums], Array]:
     """Share of events, or what is left of 1 where the sign is negative."""
 
     def of(s: Sums) -> Array:
-        x = np.asarray(_column(s, part) / _column(s, whole))
+        x = np.asarray(s[..., _AT[part]] / s[..., _AT[whole]])
         return x if sign > 0 else np.asarray(1 - x)
 
     return of
 
 
 def _more(a: str, b: str) -> Callable[[Sums], Array]:
-    return lambda s: np.asarray((_column(s, a) - _column(s, b)) / _column(s, "n"))
+    return lambda s: np.asarray((s[..., _AT[a]] - s[..., _AT[b]]) / s[..., _AT["n"]])
 
 
 def _relying(which: int, *, corrected: bool) -> Callable[[Sums], Array]:
     """Either d' (0) or criterion (1); uncorrected ones fall back on the correction where a rate is 0 or 1."""
 
     def of(s: Sums) -> Array:
-        counts = [_column(s, x) for x in ("right_rely", "right_n", "wrong_rely", "wrong_n")]
+        counts = [s[..., _AT[x]] for x in ("right_rely", "right_n", "wrong_rely", "wrong_n")]
         safe = sensitivity(*counts)[which]
         if corrected:
             return safe
@@ -182,7 +179,7 @@ def _relying(which: int, *, corrected: bool) -> Callable[[Sums], Array]:
 
 
 def _oracle(s: Sums) -> Array:
-    return np.asarray(_column(s, "either_right") / _column(s, "n"))
+    return np.asarray(s[..., _AT["either_right"]] / s[..., _AT["n"]])
 
 
 def _best(s: Sums) -> Array:
@@ -193,9 +190,9 @@ def _best(s: Sums) -> Array:
     """
     from scipy.special import ndtr
 
-    n, mended, kept = (_column(s, x) for x in ("n", "mended_n", "kept_n"))
-    both = _column(s, "own_right") - kept
-    d = sensitivity(_column(s, "mended"), mended, kept - _column(s, "kept"), kept)[0]
+    n, mended, kept = (s[..., _AT[x]] for x in ("n", "mended_n", "kept_n"))
+    both = s[..., _AT["own_right"]] - kept
+    d = sensitivity(s[..., _AT["mended"]], mended, kept - s[..., _AT["kept"]], kept)[0]
     plain = np.maximum(mended, kept)
     slope = np.where(d > 1e-9, d, 1.0)
     cut = slope / 2 + np.log(kept / mended) / slope
@@ -222,8 +219,8 @@ STATISTICS: dict[str, tuple[Callable[[Sums], Array], Better | None]] = {
     "final accuracy": (_share("final_right", "n"), "higher"),
     "gain over own": (_more("final_right", "own_right"), "higher"),
     "gain over advice": (_more("final_right", "advice_right"), "higher"),
-    "regret": (lambda s: _oracle(s) - _column(s, "final_right") / _column(s, "n"), "lower"),
-    "regret, criterion": (lambda s: _best(s) - _column(s, "final_right") / _column(s, "n"), "lower"),
+    "regret": (lambda s: _oracle(s) - s[..., _AT["final_right"]] / s[..., _AT["n"]], "lower"),
+    "regret, criterion": (lambda s: _best(s) - s[..., _AT["final_right"]] / s[..., _AT["n"]], "lower"),
     "regret, sensitivity": (lambda s: _oracle(s) - _best(s), "lower"),
 }
 """Score of counts and its good direction, by name. Shares lie in [0, 1], gains in [-1, 1]."""
@@ -247,7 +244,9 @@ def reliance(trials: Trials, *, seed: int = 0, draws: int = 2000, level: float =
     Raises:
         ValueError: no trial at all.
     """
-    return _estimates(trials.counts, trials, [(1.0, 0)], "bootstrap of people", seed, draws, level)
+    return _estimates(
+        trials.counts, trials, [(1.0, 0)], "bootstrap of people", seed=seed, draws=draws, level=level
+    )
 
 
 def reliance_difference(
@@ -275,7 +274,7 @@ def reliance_difference(
     item = np.concatenate([a.item, b.item]) if both else None
     joined = Trials(counts, np.concatenate([a.rater, b.rater]), item, a.invalid + b.invalid)
     way = "difference, bootstrap of people"
-    return _estimates(counts, joined, [(1.0, 0), (-1.0, width)], way, seed, draws, level)
+    return _estimates(counts, joined, [(1.0, 0), (-1.0, width)], way, seed=seed, draws=draws, level=level)
 
 
 def _estimates(
@@ -283,6 +282,7 @@ def _estimates(
     trials: Trials,
     sides: list[tuple[float, int]],
     way: str,
+    *,
     seed: int,
     draws: int,
     level: float,
