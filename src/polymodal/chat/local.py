@@ -136,12 +136,7 @@ class Local:
         from jinja2 import TemplateError
 
         try:
-            talk: list[dict[str, Any]] = [
-                {"role": m.role, "content": [_content(part, loaded.sees) for part in m.parts]}
-                for m in messages
-            ]
-            if not loaded.sees:  # templates of text models want plain strings
-                talk = [{**m, "content": "\n".join(part["text"] for part in m["content"])} for m in talk]
+            talk = [{"role": m.role, "content": _content(m.parts, loaded.sees)} for m in messages]
             inputs = loaded.form.apply_chat_template(
                 talk, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
             )
@@ -181,8 +176,16 @@ class Local:
         return out[0, inputs["input_ids"].shape[1] :].tolist(), first or None
 
 
-def _content(part: Part, sees: bool) -> dict[str, Any]:
-    """A part as chat templates take it. Raises ChatError where the model cannot take its kind."""
+def _content(parts: Sequence[Part], sees: bool) -> Any:
+    """What a message says, as chat templates take it; texts without a picture are one text, a line each."""
+    if all(isinstance(part, Text) for part in parts):
+        words = "\n".join(part.read() for part in parts if isinstance(part, Text))
+        return [{"type": "text", "text": words}] if sees else words
+    return [_piece(part, sees) for part in parts]
+
+
+def _piece(part: Part, sees: bool) -> dict[str, Any]:
+    """A part. Raises ChatError where the model cannot take its kind."""
     match part:
         case Text():
             return {"type": "text", "text": part.read()}
