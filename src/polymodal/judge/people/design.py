@@ -150,8 +150,8 @@ def _stratum(
         more = math.ceil(total / design.raters)
         other = f", or cases_per_rater {more}" if design.raters >= widest else ""
         raise PlanError(
-            f"{total} ratings{of} do not fit {design.raters} raters with {design.cases_per_rater} cases each and"
-            f" no item twice; raters {least}{other} is the smallest that works"
+            f"{total} ratings{of} do not fit {design.raters} raters of {design.cases_per_rater} cases each, no"
+            f" item twice; raters {least}{other} is the smallest that works"
         )
     raters = design.raters or least
     for extra in range(raters + 1):
@@ -247,67 +247,86 @@ class _Deal:
             if self.shared is not None:
                 block = self.blocks[rater]
                 self.shared[np.ix_(block, block)] += 1
+        if self.shared is not None:
+            np.fill_diagonal(self.shared, 0)
         return not self.need.any()
 
     def balance(self) -> None:
-        """Swap units between blocks while subjects or pairs get more even.
+        """Swap units between blocks while subjects, then pairs, get more even.
 
-        With d the change of a unit's concurrences, sum of squares of all of them changes by
+        With d the change of a unit's concurrences, the sum of squares of all of them changes by
         2 (l_a - l_b) . d + 2 |d|^2 when a and b change places.
         """
-        places = [(rater, i) for rater, block in enumerate(self.blocks) for i in range(len(block))]
         filled = [rater for rater, block in enumerate(self.blocks) if block]
-        if self.shared is None or len(filled) < 2:
+        if len(filled) < 2:
             return
-        np.fill_diagonal(self.shared, 0)
-        for _ in range(min(PROPOSALS * len(places) + 500, 40_000)):
-            if self._even():
+        for _ in range(100):
+            uneven = np.flatnonzero(np.ptp(self.counts, axis=1) > 1).tolist()
+            for one in uneven:
+                self._level(one)
+            if not uneven:
+                break
+        places = [(rater, i) for rater, block in enumerate(self.blocks) for i in range(len(block))]
+        tries = min(PROPOSALS * len(places) + 500, 12_000) if self.shared is not None else 0
+        for n in range(tries):
+            if n % 64 == 0 and self._even():
                 return
             one, i = places[self.rng.integers(len(places))]
             two = filled[self.rng.integers(len(filled))]
-            j = int(self.rng.integers(len(self.blocks[two])))
             if one != two:
-                self._swap(one, i, two, j)
+                self._swap(one, i, two, int(self.rng.integers(len(self.blocks[two]))))
+
+    def _level(self, one: int) -> None:
+        """One swap that takes a unit of the commonest subject from a block, for one of the rarest.
+
+        Where no block has it the other way round, the unevenness moves on to one that has both equally.
+        """
+        high, low = int(self.counts[one].argmax()), int(self.counts[one].argmin())
+        mine = [i for i, unit in enumerate(self.blocks[one]) if self.subject[unit] == high]
+        others = self.rng.permutation(len(self.blocks))
+        gain = np.minimum(self.counts[others, low] - self.counts[others, high], 1)
+        for two in others[np.argsort(-gain, kind="stable")][: int((gain >= 0).sum())].tolist():
+            for j in [j for j, unit in enumerate(self.blocks[two]) if self.subject[unit] == low]:
+                for i in mine:
+                    if two != one and self._swap(one, i, two, j, pairs_too=False):
+                        return
 
     def _even(self) -> bool:
-        spread = (self.counts.max(1) - self.counts.min(1)).max() if self.counts.size else 0
-        if spread > 1 or self.shared is None:
-            return False
-        upper = self.shared[np.triu_indices(len(self.shared), 1)] if len(self.shared) < 60 else None
-        return upper is not None and bool(upper.size) and int(np.ptp(upper)) <= 1
-
-    def _swap(self, one: int, i: int, two: int, j: int) -> None:
+        """Whether nothing is left to win: concurrences within one of each other."""
         shared = self.shared
-        assert shared is not None
+        if shared is None or len(shared) > 60:
+            return False
+        upper = shared[np.triu_indices(len(shared), 1)]
+        return bool(upper.size) and int(np.ptp(upper)) <= 1
+
+    def _swap(self, one: int, i: int, two: int, j: int, *, pairs_too: bool = True) -> bool:
+        """Swap two places where that makes nothing less even."""
         here, there = self.blocks[one], self.blocks[two]
         a, b = here[i], there[j]
         left, right = here[:i] + here[i + 1 :], there[:j] + there[j + 1 :]
-        items = self.item
-        if (
-            a == b
-            or items[a] in {*items[right], *self.seen[two]}
-            or items[b] in {*items[left], *self.seen[one]}
-        ):
-            return
-        s, t = self.subject[a], self.subject[b]
-        counts = self.counts
-        even = 0 if s == t else 2 * (counts[one, t] - counts[one, s] + counts[two, s] - counts[two, t] + 2)
-        change = np.zeros(len(shared), np.int64)
-        np.add.at(change, left, -1)
-        np.add.at(change, right, 1)
-        change[[a, b]] = 0
-        pairs = 2 * int((shared[a] - shared[b]) @ change) + 2 * int(change @ change)
-        if even > 0 or (even == 0 and pairs > 0):
-            return
+        if a == b or self.item[a] in self.seen[two] or self.item[b] in self.seen[one]:
+            return False
+        if (self.item[right] == self.item[a]).any() or (self.item[left] == self.item[b]).any():
+            return False
+        s, t, counts = self.subject[a], self.subject[b], self.counts
+        even = 0 if s == t else counts[one, t] - counts[one, s] + counts[two, s] - counts[two, t] + 2
+        if even > 0:
+            return False
+        if self.shared is not None:
+            change = np.zeros(len(self.shared), np.int32)
+            change[left] -= 1
+            change[right] += 1
+            change[[a, b]] = 0
+            if even == 0 and pairs_too and (self.shared[a] - self.shared[b] + change) @ change > 0:
+                return False
+            for unit, sign in ((a, 1), (b, -1)):
+                self.shared[unit] += sign * change
+                self.shared[:, unit] = self.shared[unit]
         here[i], there[j] = b, a
-        for unit, sign in ((a, 1), (b, -1)):
-            shared[unit] += (sign * change).astype(np.int32)
-            shared[:, unit] = shared[unit]
-        if s != t:
-            counts[one, s] -= 1
-            counts[one, t] += 1
-            counts[two, t] -= 1
-            counts[two, s] += 1
+        for rater, gone, come in ((one, s, t), (two, t, s)):
+            counts[rater, gone] -= 1
+            counts[rater, come] += 1
+        return True
 
 
 def _codes(words: Sequence[str]) -> Int[np.ndarray, " n"]:

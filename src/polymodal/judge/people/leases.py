@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, insert, or_, select, update
 
 from polymodal.judge.people.design import Plan
 from polymodal.judge.people.study import OWN, SHARED, Study
-from polymodal.judge.people.tables import Rater, Stored, answer, blob, happened, message, seat, slot
+from polymodal.judge.people.tables import (
+    Rater,
+    RefusedError,
+    Stored,
+    answer,
+    blob,
+    happened,
+    message,
+    rater_of,
+    seat,
+    slot,
+)  # fmt: skip
+from polymodal.judge.people.tables import rater as people
 from polymodal.judge.people.tables import study as stored
 from polymodal.judge.people.tables import unit as units
+
+ENDED = ("withdrawn", "deleted")
 
 # Rows are locked in the order rater, seat, slot, and what another holds is skipped: nobody waits in a circle.
 # A place that goes back keeps its row and its answers; a new row with `replaces` is put up in its stead.
@@ -18,50 +34,70 @@ from polymodal.judge.people.tables import unit as units
 
 def found(c: Connection, study: Study, plan: Plan, seed: int, now: float) -> None:
     """Write a study and its plan into empty tables."""
-    kept = [
-        {
-            **{key: value for key, value in raw.items() if key not in ("messages", "sides")},
-            "sides": [{**side, "messages": []} for side in raw["sides"]] if "sides" in raw else [],
-            "digest": study.units[raw["id"]].digest,
-        }
-        for raw in study.raw["units"]
-    ]
-    for one in kept:
-        if not one["sides"]:
-            del one["sides"]
-    spec = {**study.raw, "units": kept}
-    row = {"digest": study.digest, "id": study.id, "version": study.version}
-    c.execute(insert(stored).values(**row, spec=spec, seed=seed, made=now))
+    kept = [_shown(raw, study.units[raw["id"]].digest) for raw in study.raw["units"]]
+    row = {"digest": study.digest, "id": study.id, "version": study.version, "seed": seed, "made": now}
+    c.execute(insert(stored).values(**row, spec={**study.raw, "units": kept}))
     rows = [
         {
-            "id": unit.id,
-            "item": unit.item,
-            "group": unit.group,
-            "subject": unit.subject,
-            "variant": unit.variant,
-            "case_digest": unit.digest,
+            "id": unit.id, "item": unit.item, "group": unit.group, "subject": unit.subject,
+            "variant": unit.variant, "case_digest": unit.digest,
         }
         for unit in study.units.values()
-    ]
+    ]  # fmt: skip
     if rows:
         c.execute(insert(units), rows)
     if plan.seats:
         c.execute(insert(seat), [{"id": one.number, "stratum": one.stratum} for one in plan.seats])
     places = [
         {
-            "unit": place.unit,
-            "page": place.page,
-            "seat": one.number,
-            "position": place.position,
-            "repeat": place.repeat,
-            "sides": list(place.sides),
-            "state": "open",
+            "unit": place.unit, "page": place.page, "seat": one.number, "position": place.position,
+            "repeat": place.repeat, "sides": list(place.sides), "state": "open",
         }
         for one in plan.seats
         for place in one.places
-    ]
+    ]  # fmt: skip
     if places:
         c.execute(insert(slot), places)
+
+
+def _shown(raw: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """A unit of the file without what it shows, for which its digest stands."""
+    kept = {key: value for key, value in raw.items() if key not in ("messages", "sides")}
+    sides = [{**side, "messages": []} for side in raw.get("sides", ())]
+    return {**kept, **({"sides": sides} if sides else {}), "digest": digest}
+
+
+def hold(c: Connection, rater: Rater) -> Rater:
+    """The rater as stored, held to the end of the transaction. Raises RefusedError: state, who has left."""
+    row = c.execute(select(people).where(people.c.id == rater.id).with_for_update()).first()
+    if row is None or row.state in ENDED:
+        raise RefusedError("state", "this rater has withdrawn")
+    return rater_of(row)
+
+
+_OWNED = select(slot).where(slot.c.id == bindparam("place"), slot.c.rater == bindparam("who"))
+_HELD = _OWNED.with_for_update()
+
+
+def owned(c: Connection, rater: Rater, place: int, *, lock: bool = False) -> Any:
+    """The row of a rater's place. Raises RefusedError: not_yours, for all others alike."""
+    row = c.execute(_HELD if lock else _OWNED, {"place": place, "who": rater.id}).first()
+    if row is None or row.state == "withdrawn":
+        raise RefusedError("not_yours", "no such place")
+    return row
+
+
+def note(
+    c: Connection, at: float, rater: int | None, place: int | None, kind: str, data: Any, client_ms: float = 0
+) -> None:
+    """Add an event."""
+    row = {"rater": rater, "slot": place, "kind": kind[:80], "data": data, "client_ms": number(client_ms)}
+    c.execute(insert(happened).values(**row, at=at))
+
+
+def number(client: float) -> float:
+    """A browser's number; 0 where it is none."""
+    return float(client) if math.isfinite(client) else 0.0
 
 
 def pick(
@@ -80,18 +116,18 @@ def pick(
     page = study.pages[rater.page]
     if page.kind in OWN:
         _own(c, study, rater)
-    held = c.execute(_mine(rater, "leased").order_by(slot.c.opened).limit(1).with_for_update()).first()
+    held: Any = c.execute(_mine(rater, "leased").order_by(slot.c.opened).limit(1).with_for_update()).first()
     if held is not None:
         return renew(c, held, now, lease) if take else held
     if page.kind in SHARED and take:
         lapse(c, now)
-        for row in c.execute(_mine(rater, "returned").order_by(slot.c.id).with_for_update()).all():
-            again = renew(c, row, now, lease)
+        for left in c.execute(_mine(rater, "returned").order_by(slot.c.id).with_for_update()).all():
+            again = renew(c, left, now, lease)
             if again is not None:
                 _sit(c, rater, now + lease, again.seat)
                 return again
     if page.kind in OWN:
-        row = c.execute(_mine(rater, "open").order_by(slot.c.position).limit(1)).first()
+        row: Any = c.execute(_mine(rater, "open").order_by(slot.c.position).limit(1)).first()
     else:
         place = _sit(c, rater, now + lease) if take else _seat_of(c, rater)
         if place is None:
@@ -184,6 +220,21 @@ def count(c: Connection, study: Study, rater: Rater) -> tuple[int, int]:
     return done, total
 
 
+def progress(c: Connection) -> dict[str, Any]:
+    """See `Store.progress`."""
+    done = func.sum(case((slot.c.state == "done", 1), else_=0))
+    slots = c.execute(select(slot.c.state, func.count()).group_by(slot.c.state)).all()
+    raters = c.execute(select(people.c.state, func.count()).group_by(people.c.state)).all()
+    dealt = select(done).where(slot.c.seat.is_not(None)).group_by(slot.c.unit)
+    each = [int(n) for (n,) in c.execute(dealt)]
+    return {
+        "slots": {str(state): int(n) for state, n in slots},
+        "raters": {str(state): int(n) for state, n in raters},
+        "ratings_per_case": [min(each, default=0), max(each, default=0)],
+        "answers": int(c.execute(select(func.count()).select_from(answer)).scalar_one()),
+    }
+
+
 def _mine(rater: Rater, state: str) -> Any:
     return select(slot).where(slot.c.rater == rater.id, slot.c.page == rater.page, slot.c.state == state)
 
@@ -193,22 +244,18 @@ def _own(c: Connection, study: Study, rater: Rater) -> None:
     here = (slot.c.rater == rater.id, slot.c.page == rater.page)
     if c.execute(select(slot.c.id).where(*here).limit(1)).first() is not None:
         return
-    shown = [(unit, len(study.units[unit].cases)) for unit in study.pages[rater.page].units] or [(None, 1)]
-    c.execute(
-        insert(slot),
-        [
-            {
-                "unit": unit,
-                "page": rater.page,
-                "rater": rater.id,
-                "position": position,
-                "repeat": False,
-                "sides": list(range(sides)),
-                "state": "open",
-            }
-            for position, (unit, sides) in enumerate(shown)
-        ],
-    )
+    shown: list[tuple[str | None, int]] = [
+        (unit, len(study.units[unit].cases)) for unit in study.pages[rater.page].units
+    ]
+    shown = shown or [(None, 1)]
+    rows = [
+        {
+            "unit": unit, "page": rater.page, "rater": rater.id, "position": position, "repeat": False,
+            "sides": list(range(sides)), "state": "open",
+        }
+        for position, (unit, sides) in enumerate(shown)
+    ]  # fmt: skip
+    c.execute(insert(slot), rows)
 
 
 def _seat_of(c: Connection, rater: Rater) -> int | None:
@@ -266,12 +313,21 @@ def newest(c: Connection, place: int) -> dict[str, Stored]:
     return {row.field: _stored(row) for row in c.execute(select(a).where(a.c.slot == place).order_by(a.c.id))}
 
 
+_NEWEST = (
+    select(answer)
+    .where(answer.c.slot == bindparam("place"), answer.c.field == bindparam("field"))
+    .order_by(answer.c.version.desc())
+    .limit(1)
+)
+_SAME = _NEWEST.where(answer.c.seq == bindparam("seq"))
+
+
 def version(c: Connection, place: int, field: str, seq: int | None = None) -> Stored | None:
     """The newest answer to a question, or the newest one that was saved under a number."""
-    a = answer
-    query = select(a).where(a.c.slot == place, a.c.field == field).order_by(a.c.version.desc()).limit(1)
-    row = c.execute(query if seq is None else query.where(a.c.seq == seq)).first()
-    return None if row is None else _stored(row)
+    where = {"place": place, "field": field}
+    row = c.execute(_NEWEST, where) if seq is None else c.execute(_SAME, {**where, "seq": seq})
+    first = row.first()
+    return None if first is None else _stored(first)
 
 
 def _stored(row: Any) -> Stored:

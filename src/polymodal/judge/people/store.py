@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from polymodal.judge.people import leases, tables
 from polymodal.judge.people.design import plan
@@ -25,11 +25,10 @@ from polymodal.judge.people.tables import (
     UnavailableError,
     rater_of,
     slot_of,
-)
-from polymodal.judge.question import Question
+)  # fmt: skip
+from polymodal.judge.question import LONGEST
 
 TOKEN_DAYS = 90.0
-ENDED = ("withdrawn", "deleted")
 
 
 class Store:
@@ -50,10 +49,9 @@ class Store:
     ) -> None:
         self._base = Database(url)
         self._clock = clock
-        self.media: dict[str, str] = {}
         with self._base.write() as c:
             self._base.make(c)
-            kept = c.execute(select(tables.study)).first()
+            kept: Any = c.execute(select(tables.study)).first()
             if kept is None and study is not None:
                 leases.found(c, study, plan(study, seed=seed), seed, clock())
             elif kept is None:
@@ -84,16 +82,11 @@ class Store:
         token, now = secrets.token_urlsafe(32), self._clock()
         days = float(self.study.retention.get("token_days", TOKEN_DAYS))
         row = {
-            "token_hash": _hash(token),
-            "stratum": stratum,
-            "language": language or self.study.language,
-            "state": "new",
-            "page": 0,
-            "enrolled": now,
-            "expires": now + days * 86400,
-        }
+            "token_hash": _hash(token), "stratum": stratum, "language": language or self.study.language,
+            "state": "new", "page": 0, "enrolled": now, "expires": now + days * 86400,
+        }  # fmt: skip
         with self._base.write() as c:
-            number = c.execute(insert(tables.rater).values(row)).inserted_primary_key[0]
+            number = _key(c.execute(insert(tables.rater).values(row)))
             word = hashlib.sha256(f"{self.digest} {self.seed} {number}".encode()).hexdigest()[:10]
             c.execute(update(tables.rater).where(tables.rater.c.id == number).values(pseudonym=f"r{word}"))
         return token
@@ -104,26 +97,25 @@ class Store:
         with self._base.read() as c:
             row = c.execute(select(tables.rater).where(tables.rater.c.token_hash == given)).first()
         same = hmac.compare_digest(row.token_hash if row else "0" * 64, given)
-        if row is None or not same or row.expires < self._clock() or row.state in ENDED:
+        if row is None or not same or row.expires < self._clock() or row.state in leases.ENDED:
             return None
         return rater_of(row)
 
     def consent(self, rater: Rater, agreed: bool) -> Rater:
         """Keep a decision; who declines sees nothing further. Gives the rater as now stored."""
         with self._base.write() as c:
-            now = self._locked(c, rater)
+            now = leases.hold(c, rater)
             if now.state in ("new", "declined"):
                 state = "active" if agreed else "declined"
                 c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state))
-                self._event(c, rater.id, None, "consent", {"agreed": agreed}, 0)
-            return self._locked(c, rater)
+                leases.note(c, self._clock(), rater.id, None, "consent", {"agreed": agreed})
+            return leases.hold(c, rater)
 
     def choose(self, rater: Rater, language: str) -> None:
         """Keep the language that a rater reads in."""
-        if language not in self.study.languages():
-            raise RefusedError(
-                "invalid", f"language {language!r} is none of: {', '.join(self.study.languages())}"
-            )
+        known = self.study.languages()
+        if language not in known:
+            raise RefusedError("invalid", f"language {language[:80]!r} is none of: {', '.join(known)}")
         with self._base.write() as c:
             c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(language=language))
 
@@ -139,7 +131,7 @@ class Store:
             RefusedError: state, where something is left to do, or the page is not the next.
         """
         with self._base.write() as c:
-            now = self._locked(c, rater)
+            now = leases.hold(c, rater)
             if page <= now.page or now.state != "active":
                 if now.state == "new" and page > now.page:
                     raise RefusedError("state", "consent comes first")
@@ -158,8 +150,8 @@ class Store:
                 leases.vacate(c, rater.id, self._clock())
             values = {"page": page, "state": state}
             c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(values))
-            self._event(c, rater.id, None, "page", values, 0)
-            return self._locked(c, rater)
+            leases.note(c, self._clock(), rater.id, None, "page", values)
+            return leases.hold(c, rater)
 
     def withdraw(self, rater: Rater, keep: bool) -> None:
         """End a rater's part: the token dies, open places go back.
@@ -171,7 +163,7 @@ class Store:
         if self.study.retention.get("on_withdrawal") == "delete":
             keep = False
         with self._base.write() as c:
-            self._locked(c, rater)
+            leases.hold(c, rater)
             leases.vacate(c, rater.id, self._clock())
             if not keep:
                 leases.erase(c, rater.id)
@@ -179,18 +171,17 @@ class Store:
             c.execute(
                 update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state, token_hash=None)
             )
-            self._event(c, rater.id, None, "withdrawn", {"kept": keep}, 0)
+            leases.note(c, self._clock(), rater.id, None, "withdrawn", {"kept": keep})
 
     # places
 
     def lease(self, rater: Rater) -> Slot | None:
         """The rater's next place on the present page, in one transaction; the same one until it is submitted.
 
-        Returns:
-            None where the page asks nothing, or has nothing left for this rater.
+        None where the page asks nothing, or has nothing left for this rater.
         """
         with self._base.write() as c:
-            now = self._locked(c, rater)
+            now = leases.hold(c, rater)
             if now.state != "active" or self.study.pages[now.page].kind in READ:
                 return None
             row = leases.pick(c, self.study, now, self._clock(), self._lease, take=True)
@@ -199,7 +190,7 @@ class Store:
     def slot(self, rater: Rater, slot_id: int) -> Slot:
         """A place of this rater. Raises RefusedError (not_yours) for all others."""
         with self._base.read() as c:
-            return slot_of(self._owned(c, rater, slot_id))
+            return slot_of(leases.owned(c, rater, slot_id))
 
     def slots(self, rater: Rater) -> list[Slot]:
         """All places that this rater has or had on the present page, as taken."""
@@ -215,7 +206,7 @@ class Store:
     def answers(self, rater: Rater, slot_id: int) -> dict[str, Stored]:
         """What is stored for a place, by question."""
         with self._base.read() as c:
-            self._owned(c, rater, slot_id)
+            leases.owned(c, rater, slot_id)
             return leases.newest(c, slot_id)
 
     def save(
@@ -249,54 +240,45 @@ class Store:
             RefusedError: invalid, done, locked, early, gone or not_yours.
             UnavailableError: the database is locked or gone.
         """
+        if len(note) > LONGEST:
+            raise RefusedError("invalid", f"a remark has at most {LONGEST} characters", [field])
         with self._base.write() as c:
-            row = self._owned(c, rater, slot_id, lock=True)
-            question = self._question(row, field)
-            clean = self._clean(question, value, na)
+            row = leases.owned(c, rater, slot_id, lock=True)
+            clean = self._clean(row, field, value, na)
             kept = leases.version(c, slot_id, field)
             if kept is not None and kept.version != version:  # a retry, or another tab
                 same = leases.version(c, slot_id, field, seq)
                 if same is not None and (same.value, same.na, same.note) == (clean, na, note):
                     return same
-            row = self._writable(c, rater, row)
+            self._writable(c, row)
             if kept is not None and kept.version != version:
                 raise StaleError(kept)
             self._staged(row, field)
             stored = Stored(clean, na, note, kept.version + 1 if kept else 1, seq)
-            c.execute(
-                insert(tables.answer),
-                {
-                    "slot": slot_id,
-                    "field": field,
-                    "value": clean,
-                    "na": na,
-                    "note": note,
-                    "version": stored.version,
-                    "seq": seq,
-                    "client_ms": float(client_ms),
-                    "saved": self._clock(),
-                },
-            )
+            row = {
+                "slot": slot_id, "field": field, "value": clean, "na": na, "note": note, "seq": seq,
+                "version": stored.version, "client_ms": leases.number(client_ms), "saved": self._clock(),
+            }  # fmt: skip
+            c.execute(_ANSWER, row)
         return stored
 
     def reveal(self, rater: Rater, slot_id: int) -> Slot:
-        """Record that the advice, or the other's action, is shown; the answers before it are locked from then.
+        """Record that the advice, or the other's action, is shown; what was answered before it is final.
 
         Raises:
             RefusedError: early, while a question that comes first is unanswered, by name.
         """
         with self._base.write() as c:
-            row = self._writable(c, rater, self._owned(c, rater, slot_id, lock=True))
+            row = self._writable(c, leases.owned(c, rater, slot_id, lock=True))
             if row.revealed is None:
                 given = leases.newest(c, slot_id)
                 first = self.study.pages[row.page].first
                 wanted = self._missing(row, {name: given[name] for name in first if name in given})
                 if open_ := [name for name in wanted if name in first]:
                     raise RefusedError("early", f"an answer comes first: {', '.join(open_)}", open_)
-                c.execute(
-                    update(tables.slot).where(tables.slot.c.id == slot_id).values(revealed=self._clock())
-                )
-            return slot_of(self._owned(c, rater, slot_id))
+                shown = update(tables.slot).where(tables.slot.c.id == slot_id)
+                c.execute(shown.values(revealed=self._clock()))
+            return slot_of(leases.owned(c, rater, slot_id))
 
     def submit(self, rater: Rater, slot_id: int) -> None:
         """End a place; its answers are final. To have done so before is no error.
@@ -305,10 +287,10 @@ class Store:
             RefusedError: missing, with the required questions that have no answer; gone or not_yours.
         """
         with self._base.write() as c:
-            row = self._owned(c, rater, slot_id, lock=True)
+            row = leases.owned(c, rater, slot_id, lock=True)
             if row.state == "done":
                 return
-            row = self._writable(c, rater, row)
+            self._writable(c, row)
             given = leases.newest(c, slot_id)
             if missing := self._missing(row, given):
                 raise RefusedError("missing", f"no answer: {', '.join(missing)}", missing)
@@ -330,8 +312,8 @@ class Store:
         """Note what happened; events are only ever added."""
         with self._base.write() as c:
             if rater is not None and slot_id is not None:
-                self._owned(c, rater, slot_id)
-            self._event(c, rater.id if rater else None, slot_id, kind, data, client_ms)
+                leases.owned(c, rater, slot_id)
+            leases.note(c, self._clock(), rater.id if rater else None, slot_id, kind, data, client_ms)
 
     def say(
         self,
@@ -344,16 +326,12 @@ class Store:
     ) -> int:
         """Keep one message of a room. Returns its number. Raises RefusedError as `save`."""
         with self._base.write() as c:
-            self._writable(c, rater, self._owned(c, rater, slot_id, lock=True))
+            self._writable(c, leases.owned(c, rater, slot_id, lock=True))
             row = {
-                "slot": slot_id,
-                "role": role,
-                "parts": list(parts_json),
-                "latency_ms": float(latency_ms),
-                "usage": dict(usage or {}),
-                "at": self._clock(),
-            }
-            return int(c.execute(insert(tables.message).values(row)).inserted_primary_key[0])
+                "slot": slot_id, "role": role, "parts": list(parts_json), "usage": dict(usage or {}),
+                "latency_ms": leases.number(latency_ms), "at": self._clock(),
+            }  # fmt: skip
+            return _key(c.execute(insert(tables.message).values(row)))
 
     def messages(self, slot_id: int) -> list[dict[str, Any]]:
         """What was said in a room, oldest first."""
@@ -380,19 +358,8 @@ class Store:
 
     def progress(self) -> dict[str, Any]:
         """How far the study is: places and raters by state, submissions a unit, answers stored."""
-        s, r = tables.slot, tables.rater
-        done = func.sum(case((s.c.state == "done", 1), else_=0))
         with self._base.read() as c:
-            slots = c.execute(select(s.c.state, func.count()).group_by(s.c.state)).all()
-            raters = c.execute(select(r.c.state, func.count()).group_by(r.c.state)).all()
-            units = [n for (n,) in c.execute(select(done).where(s.c.seat.is_not(None)).group_by(s.c.unit))]
-            answers = c.execute(select(func.count()).select_from(tables.answer)).scalar_one()
-        return {
-            "slots": {str(state): int(n) for state, n in slots},
-            "raters": {str(state): int(n) for state, n in raters},
-            "ratings_per_case": [min(units, default=0), max(units, default=0)],
-            "answers": int(answers),
-        }
+            return leases.progress(c)
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """The rows of a table in the order written, streamed; token hashes stay out.
@@ -400,33 +367,11 @@ class Store:
         Raises:
             KeyError: no such table.
         """
-        kept = tables.metadata.tables[table]
-        columns = [
-            column
-            for column in kept.c
-            if column.name not in ("token_hash", "data" if table == "blob" else "")
-        ]
-        with self._base.read() as c:
-            for row in c.execute(select(*columns).order_by(*kept.primary_key.columns)).mappings():
-                yield dict(row)
+        return self._base.rows(table)
 
     # inside a transaction
 
-    def _locked(self, c: Connection, rater: Rater) -> Rater:
-        """The rater as stored, held until the transaction ends."""
-        row = c.execute(select(tables.rater).where(tables.rater.c.id == rater.id).with_for_update()).first()
-        if row is None or row.state in ENDED:
-            raise RefusedError("state", "this rater has withdrawn")
-        return rater_of(row)
-
-    def _owned(self, c: Connection, rater: Rater, slot_id: int, *, lock: bool = False) -> Any:
-        query = select(tables.slot).where(tables.slot.c.id == slot_id, tables.slot.c.rater == rater.id)
-        row = c.execute(query.with_for_update() if lock else query).first()
-        if row is None or row.state == "withdrawn":
-            raise RefusedError("not_yours", "no such place")
-        return row
-
-    def _writable(self, c: Connection, rater: Rater, row: Any) -> Any:
+    def _writable(self, c: Connection, row: Any) -> Any:
         """The place, its lease renewed. Raises RefusedError: done, or gone."""
         if row.state == "done":
             raise RefusedError("done", "this place is submitted")
@@ -435,19 +380,17 @@ class Store:
             raise RefusedError("gone", "this place went to somebody else after a long pause")
         return held
 
-    def _question(self, row: Any, field: str) -> Question:
+    def _clean(self, row: Any, field: str, value: Any, na: bool) -> Any:
+        """The answer in its one form, None for none. Raises RefusedError: invalid."""
         try:
-            return self.study.asked(row.page)[field]
+            question = self.study.asked(row.page)[field]
+            if na and not question.na:
+                raise ValueError(f"{field}: an answer is needed")
+            return None if na or value is None else question.validate(value)
         except KeyError:
             raise RefusedError("invalid", f"no such question: {field[:80]!r}", [field[:80]]) from None
-
-    def _clean(self, question: Question, value: Any, na: bool) -> Any:
-        if na and not question.na:
-            raise RefusedError("invalid", f"{question.id}: an answer is needed", [question.id])
-        try:
-            return None if na or value is None else question.validate(value)
-        except (ValueError, TypeError, KeyError) as error:
-            raise RefusedError("invalid", str(error), [question.id]) from None
+        except ValueError as error:
+            raise RefusedError("invalid", str(error), [field]) from None
 
     def _staged(self, row: Any, field: str) -> None:
         """Refuses answers on the wrong side of the reveal."""
@@ -461,11 +404,12 @@ class Store:
         values = {name: stored.value for name, stored in given.items()}
         return self.study.asked(row.page).missing(values, [name for name, one in given.items() if one.na])
 
-    def _event(
-        self, c: Connection, rater: int | None, slot: int | None, kind: str, data: Any, client_ms: float
-    ) -> None:
-        row = {"rater": rater, "slot": slot, "kind": kind[:80], "data": data, "client_ms": float(client_ms)}
-        c.execute(insert(tables.happened).values(**row, at=self._clock()))
+
+_ANSWER = insert(tables.answer)
+
+
+def _key(result: Any) -> int:
+    return int(result.inserted_primary_key[0])
 
 
 def _hash(token: str) -> str:

@@ -179,35 +179,23 @@ class Study:
     def _asked(self) -> Mapping[str, Rubric]:
         return {name: rubric.asked_of("person") for name, rubric in self.rubrics.items()}
 
-    def string(self, key: str, language: str = "", **values: Any) -> str:
-        """A word of the pages in a language, else in the study's, else in English.
-
-        Raises:
-            KeyError: no language has it.
-        """
-        for tag in (language, language.partition("-")[0], self.language, "en"):
-            for table in (self.texts, strings()):
-                if key in table.get(tag, {}):
-                    return table[tag][key].format(**values) if values else table[tag][key]
-        raise KeyError(key)
-
     def direction(self, language: str = "") -> Literal["ltr", "rtl"]:
         """How the language is written."""
         return "rtl" if (language or self.language).partition("-")[0] in RIGHT_TO_LEFT else "ltr"
 
     def languages(self) -> tuple[str, ...]:
         """What a rater may choose from; the study's own language first."""
-        return tuple(dict.fromkeys([self.language, *self.texts, *strings()]))
+        return tuple(dict.fromkeys([self.language, *self.texts, *languages()]))
 
 
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur", "ps", "sd", "ug", "yi", "dv", "ckb"})
 
 
 @cache
-def strings() -> Mapping[str, Mapping[str, str]]:
-    """The built-in words of the pages, by language and key."""
-    table = json.loads((Path(__file__).parent / "strings.json").read_text(encoding="utf-8"))
-    return {str(tag): dict(words) for tag, words in table.items()}
+def languages() -> tuple[str, ...]:
+    """What the pages speak."""
+    words = Path(__file__).parent / "templates" / "words.json"
+    return tuple(json.loads(words.read_text(encoding="utf-8")))
 
 
 def load(path: Path) -> Study:
@@ -337,11 +325,11 @@ def _sense(study: Study, broken: bool) -> Iterable[tuple[str, str]]:
             if not study.rubrics[name].asked_of("person").items:
                 yield f"rubrics[{i}].items", "no question is for a person"
     shown = {unit for page in study.pages for unit in page.units}
-    for i, unit in enumerate(study.units.values()):
-        if unit.id not in shown:
-            yield f"units[{i}].page", f"{unit.id!r} is on no page"
-        if unit.stratum and unit.stratum not in study.design.strata:
-            yield f"units[{i}].stratum", f"{unit.stratum!r} is none of design.strata"
+    for i, one in enumerate(study.units.values()):
+        if one.id not in shown:
+            yield f"units[{i}].page", f"{one.id!r} is on no page"
+        if one.stratum and one.stratum not in study.design.strata:
+            yield f"units[{i}].stratum", f"{one.stratum!r} is none of design.strata"
     strata = sum(study.design.strata.values())
     if study.design.strata and strata != study.design.ratings_per_case:
         yield "design.strata", f"sum is {strata}, ratings_per_case is {study.design.ratings_per_case}"

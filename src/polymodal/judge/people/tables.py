@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -26,8 +27,9 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    select,
     text,
-)
+)  # fmt: skip
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -130,119 +132,74 @@ class Json(TypeDecorator[Any]):
 
 
 metadata = MetaData()
+# fmt: off
 
 study = Table(
-    "study",
-    metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("id", String(80), nullable=False),
-    Column("version", String(80), nullable=False),
-    Column("spec", Json, nullable=False),
-    Column("seed", Json, nullable=False),
-    Column("made", Double, nullable=False),
+    "study", metadata,
+    Column("digest", String(64), primary_key=True), Column("id", String(80), nullable=False),
+    Column("version", String(80), nullable=False), Column("spec", Json, nullable=False),
+    Column("seed", Json, nullable=False), Column("made", Double, nullable=False),
 )
 rater = Table(
-    "rater",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("token_hash", String(64), unique=True),
-    Column("pseudonym", String(16), unique=True),
-    Column("stratum", String(80), nullable=False),
-    Column("language", String(20), nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("page", Integer, nullable=False),
-    Column("enrolled", Double, nullable=False),
+    "rater", metadata,
+    Column("id", Integer, primary_key=True), Column("token_hash", String(64), unique=True),
+    Column("pseudonym", String(16), unique=True), Column("stratum", String(80), nullable=False),
+    Column("language", String(80), nullable=False), Column("state", String(12), nullable=False),
+    Column("page", Integer, nullable=False), Column("enrolled", Double, nullable=False),
     Column("expires", Double, nullable=False),
 )
 unit = Table(
-    "unit",
-    metadata,
-    Column("id", String(200), primary_key=True),
-    Column("item", Text, nullable=False),
-    Column("group", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("variant", Text, nullable=False),
-    Column("case_digest", String(64), nullable=False),
+    "unit", metadata,
+    Column("id", String(200), primary_key=True), Column("item", Text, nullable=False),
+    Column("group", Text, nullable=False), Column("subject", Text, nullable=False),
+    Column("variant", Text, nullable=False), Column("case_digest", String(64), nullable=False),
 )
-seat = Table(
-    "seat",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("stratum", String(80), nullable=False),
-    Column("rater", Integer, ForeignKey("rater.id")),
-    Column("last", Integer),  # who had it before, and gets it back first
-    Column("lease_until", Double),
+seat = Table(  # `last` had it before, and gets it back first
+    "seat", metadata,
+    Column("id", Integer, primary_key=True), Column("stratum", String(80), nullable=False),
+    Column("rater", Integer, ForeignKey("rater.id")), Column("last", Integer), Column("lease_until", Double),
     Index("seat_free", "rater", "stratum"),
 )
-slot = Table(
-    "slot",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("unit", String(200), ForeignKey("unit.id")),
-    Column("page", Integer, nullable=False),
-    Column("seat", Integer, ForeignKey("seat.id")),
-    Column("rater", Integer, ForeignKey("rater.id")),
-    Column("position", Integer, nullable=False),
-    Column("repeat", Boolean, nullable=False),
-    Column("sides", Json, nullable=False),
-    Column("state", String(12), nullable=False),  # open, leased, done, returned, withdrawn
-    Column("lease_until", Double),
-    Column("opened", Double),
-    Column("revealed", Double),
-    Column("submitted", Double),
-    Column("replaces", Integer),
-    Index("slot_seat", "seat", "state", "position"),
-    Index("slot_rater", "rater", "page", "state"),
-    Index("slot_unit", "unit"),
-    Index("slot_replaces", "replaces"),
+slot = Table(  # state: open, leased, done, returned, withdrawn
+    "slot", metadata,
+    Column("id", Integer, primary_key=True), Column("unit", String(200), ForeignKey("unit.id")),
+    Column("page", Integer, nullable=False), Column("seat", Integer, ForeignKey("seat.id")),
+    Column("rater", Integer, ForeignKey("rater.id")), Column("position", Integer, nullable=False),
+    Column("repeat", Boolean, nullable=False), Column("sides", Json, nullable=False),
+    Column("state", String(12), nullable=False), Column("lease_until", Double), Column("opened", Double),
+    Column("revealed", Double), Column("submitted", Double), Column("replaces", Integer),
+    Index("slot_seat", "seat", "state", "position"), Index("slot_rater", "rater", "page", "state"),
+    Index("slot_unit", "unit"), Index("slot_replaces", "replaces"),
 )
-answer = Table(
-    "answer",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("slot", Integer, ForeignKey("slot.id"), nullable=False),
-    Column("field", String(200), nullable=False),
-    Column("value", Json, nullable=False),
-    Column("na", Boolean, nullable=False),
-    Column("note", Json, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
-    Column("client_ms", Double, nullable=False),
-    Column("saved", Double, nullable=False),
+answer = Table(  # a row a version: only ever added to
+    "answer", metadata,
+    Column("id", Integer, primary_key=True), Column("slot", Integer, ForeignKey("slot.id"), nullable=False),
+    Column("field", String(200), nullable=False), Column("value", Json, nullable=False),
+    Column("na", Boolean, nullable=False), Column("note", Json, nullable=False),
+    Column("version", Integer, nullable=False), Column("seq", BigInteger, nullable=False),
+    Column("client_ms", Double, nullable=False), Column("saved", Double, nullable=False),
     UniqueConstraint("slot", "field", "version", name="answer_version"),
 )
 happened = Table(
-    "event",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("slot", Integer),
-    Column("rater", Integer),
-    Column("kind", String(80), nullable=False),
-    Column("data", Json, nullable=False),
-    Column("client_ms", Double, nullable=False),
-    Column("at", Double, nullable=False),
+    "event", metadata,
+    Column("id", Integer, primary_key=True), Column("slot", Integer), Column("rater", Integer),
+    Column("kind", String(80), nullable=False), Column("data", Json, nullable=False),
+    Column("client_ms", Double, nullable=False), Column("at", Double, nullable=False),
     Index("event_slot", "slot", "kind"),
 )
 message = Table(
-    "message",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("slot", Integer, ForeignKey("slot.id"), nullable=False),
-    Column("role", String(20), nullable=False),
-    Column("parts", Json, nullable=False),
-    Column("latency_ms", Double, nullable=False),
-    Column("usage", Json, nullable=False),
-    Column("at", Double, nullable=False),
-    Index("message_slot", "slot"),
+    "message", metadata,
+    Column("id", Integer, primary_key=True), Column("slot", Integer, ForeignKey("slot.id"), nullable=False),
+    Column("role", String(80), nullable=False), Column("parts", Json, nullable=False),
+    Column("latency_ms", Double, nullable=False), Column("usage", Json, nullable=False),
+    Column("at", Double, nullable=False), Index("message_slot", "slot"),
 )
 blob = Table(
-    "blob",
-    metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("mime", String(80), nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    Column("rater", Integer),
+    "blob", metadata,
+    Column("digest", String(64), primary_key=True), Column("mime", String(80), nullable=False),
+    Column("data", LargeBinary, nullable=False), Column("rater", Integer),
 )
+# fmt: on
 
 
 class Database:
@@ -280,6 +237,7 @@ class Database:
             connect_args=wait,
         )
         self._turn = threading.Lock()
+        self._writer: Connection | None = None
         if self.lite:
             _wal(self._engine, sync)
 
@@ -298,9 +256,10 @@ class Database:
             if not self._turn.acquire(timeout=WAIT):
                 raise UnavailableError(f"no turn to write within {WAIT} s")
             try:
-                with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection:
-                    with connection.begin():
-                        yield connection
+                if self._writer is None:
+                    self._writer = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+                with self._writer.begin():
+                    yield self._writer
             finally:
                 self._turn.release()
         except (DBAPIError, PoolTimeout) as error:
@@ -315,6 +274,18 @@ class Database:
         except (DBAPIError, PoolTimeout) as error:
             raise UnavailableError(str(error).partition("\n")[0]) from error
 
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """The rows of a table in the order written, streamed; token hashes and uploads stay out.
+
+        Raises:
+            KeyError: no such table.
+        """
+        kept = metadata.tables[table]
+        columns = [column for column in kept.c if column.name != "token_hash" and column is not blob.c.data]
+        with self.read() as connection:
+            for row in connection.execute(select(*columns).order_by(*kept.primary_key.columns)).mappings():
+                yield dict(row)
+
     def make(self, connection: Connection) -> None:
         """Make the tables where they are not there; of several processes, one does it."""
         if not self.lite:
@@ -323,6 +294,10 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back."""
+        with self._turn:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         self._engine.dispose()
 
 
