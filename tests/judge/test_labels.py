@@ -128,7 +128,7 @@ def test_pivot_against_a_loop() -> None:
 
 def test_pivot_wants_one_label_a_cell_and_says_what_differs() -> None:
     labels = Labels.from_rows([row("1", 1, variant="mt"), row("1", 0, variant="st"), row("1", 1, judge="b")])
-    with pytest.raises(ValueError, match="differ in variant, judge$"):
+    with pytest.raises(ValueError, match=r"differ in variant, judge$"):
         labels.pivot("defect")
     assert labels.pivot("defect", variant="st").values.tolist() == [[0.0]]
     judged = labels.pivot("defect", rows=("item", "variant"), columns="judge")

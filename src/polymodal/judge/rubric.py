@@ -296,18 +296,14 @@ def _words(question: Question) -> list[Any]:
 
 
 def json_schema(rubric: Rubric) -> dict[str, Any]:
-    """The JSON schema of a model's answers: every question a key; null where it may be left out."""
-    properties = {}
+    """The JSON schema of a model's answers: every question a key, null where no answer is one."""
+    properties, required = {}, []
     for question in rubric.items:
-        schema = question.schema
-        optional = question.na or not question.required or question.show_if is not None
-        properties[question.id] = {"anyOf": [schema, {"type": "null"}]} if optional else schema
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+        optional = not question.required or question.show_if is not None
+        plain = question.schema
+        properties[question.id] = {"anyOf": [plain, {"type": "null"}]} if optional or question.na else plain
+        required += [] if optional else [question.id]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def score(rubric: Rubric, values: Mapping[str, Answer]) -> dict[str, float]:
