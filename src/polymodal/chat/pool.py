@@ -1,11 +1,14 @@
-"""Many calls at once: a bounded pool of threads over a lazy stream, results in order."""
+"""Many calls at once: a bounded pool of threads in order, and one event loop that threads share."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from threading import Lock, Thread, current_thread
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,3 +56,73 @@ def _pooled(
             for future in waiting:
                 future.cancel()  # what has not begun never will
             wait(waiting)
+
+
+class Line:
+    """An event loop in a thread of its own, to which any number of threads hand coroutines.
+
+    A hundred blocking clients in a hundred threads spend most of their time queueing for the interpreter. On
+    one loop the same calls take a third of the CPU. Threads that hand over while it is busy share one
+    wake-up, and each waits on a bare lock: with asyncio's own `run_coroutine_threadsafe` a call costs a third
+    more.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._lock = Lock()
+        self._handed: list[Callable[[], None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._thread = Thread(target=self._loop.run_forever, name="polymodal-line", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Run what `work` makes on the loop, and wait for its result; must not be called from the loop."""
+        ended, tasks = Lock(), list[asyncio.Task[Result]]()
+        ended.acquire()
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(work()))
+            tasks[0].add_done_callback(lambda _: ended.release())
+
+        self._hand(begin)
+        try:
+            ended.acquire()  # until the task is done
+        except BaseException:  # the person's Ctrl-C
+            self._hand(lambda: [task.cancel() for task in tasks].clear())
+            raise
+        return tasks[0].result()
+
+    def close(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what `work` makes, wherever we are called from; on the loop, where nobody can wait, soon."""
+        if current_thread() is not self._thread:
+            return self.run(work)
+        task = self._loop.create_task(work())
+        self._closing.add(task)  # or it might be collected before it ends
+        task.add_done_callback(self._closing.discard)
+        return None
+
+    def _hand(self, begin: Callable[[], None]) -> None:
+        with self._lock:
+            first = not self._handed
+            self._handed.append(begin)
+        if first:
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        with self._lock:
+            handed, self._handed = self._handed, []
+        for begin in handed:
+            begin()
+
+
+_LINES: dict[int, Line] = {}
+_LOCK = Lock()
+
+
+def line() -> Line:
+    """The process's one line; a forked process, which inherits no threads, begins its own."""
+    with _LOCK:
+        pid = os.getpid()
+        if pid not in _LINES:
+            _LINES[pid] = Line()
+        return _LINES[pid]

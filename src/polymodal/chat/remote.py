@@ -10,11 +10,12 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from threading import Lock, Thread, current_thread
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from polymodal.chat.model import PLAIN, ChatError, Decoding, Reply, Schema, Stop, Usage, assistant
+from polymodal.chat.pool import Line, line
 from polymodal.media import Audio, Image, MediaError, Message, Part, Text, Video
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ class Remote:
     """A chat model behind an OpenAI-compatible URL.
 
     Retries, time-outs, 429 and Retry-After are the SDK's. What it takes for an answer and is none (a body
-    that is no JSON, no words in it) is asked for again as often. Calls from any number of threads run on one
-    event loop in one thread: at a hundred connections that takes a third of the CPU of the SDK's blocking
-    client, whose threads queue for the interpreter.
+    that is no JSON, no words in it) is asked for again as often. Calls from any number of threads run on the
+    process's one `Line`.
 
     Attributes:
         name: model, URL and all that changes replies; never the key.
@@ -79,7 +79,7 @@ class Remote:
         self.name = f"openai:{model}@{self.url} {decoding} frames={frames}"
         self._key = os.environ.get("OPENAI_API_KEY") or "unset"
         self._left_out: dict[str, str | None] = {}
-        self._made: tuple[asyncio.AbstractEventLoop, AsyncOpenAI, asyncio.Semaphore] | None = None
+        self._made: tuple[Line, AsyncOpenAI, asyncio.Semaphore] | None = None
         self._lock = Lock()
 
     def __repr__(self) -> str:
@@ -96,25 +96,21 @@ class Remote:
         """
         start = time.perf_counter()
         body, usage = self._body(messages, schema, seed=seed)
-        loop, client, places = self._client()
-        asking = asyncio.run_coroutine_threadsafe(self._ask(client, places, body, usage), loop)
+        way, client, places = self._client()
         try:
-            reply = asking.result()
+            reply = way.run(lambda: self._ask(client, places, body, usage))
         except ChatError as error:
             spent = replace(error.usage, seconds=time.perf_counter() - start)
             raise ChatError(error.reason, str(error), spent) from error.__cause__
-        except BaseException:
-            asking.cancel()
-            raise
         return replace(reply, usage=replace(reply.usage, seconds=time.perf_counter() - start))
 
-    def _client(self) -> tuple[asyncio.AbstractEventLoop, AsyncOpenAI, asyncio.Semaphore]:
-        """The loop, with this model's client and its places for calls, made at the first call."""
+    def _client(self) -> tuple[Line, AsyncOpenAI, asyncio.Semaphore]:
+        """The line, with this model's client and its places for calls, made at the first call."""
         import openai
 
-        loop = _loop()
+        way = line()
         with self._lock:
-            if self._made is None or self._made[0] is not loop:
+            if self._made is None or self._made[0] is not way:
                 client = openai.AsyncOpenAI(
                     base_url=self.url,
                     api_key=self._key,
@@ -122,8 +118,8 @@ class Remote:
                     timeout=self.timeout,
                     http_client=_transport(),
                 )
-                self._made = loop, client, asyncio.Semaphore(self.connections)
-                weakref.finalize(self, _close, loop, client)
+                self._made = way, client, asyncio.Semaphore(self.connections)
+                weakref.finalize(self, _close, way, client)
             return self._made
 
     async def _ask(
@@ -336,24 +332,7 @@ def _transport() -> Any:
         return openai.DefaultAsyncHttpxClient()
 
 
-_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # one a process: a fork inherits the dict, not the thread
-_LOOPS_LOCK = Lock()
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop on which all remote calls of this process run, in a thread of its own."""
-    with _LOOPS_LOCK:
-        loop = _LOOPS.get(os.getpid())
-        if loop is None:
-            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
-            Thread(target=loop.run_forever, name="polymodal-calls", daemon=True).start()
-        return loop
-
-
-def _close(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:
-    """Close a client's connections on its loop; wait for it, unless that is us."""
-    if loop is not _LOOPS.get(os.getpid()):
-        return  # of the process we were forked from
-    closing = asyncio.run_coroutine_threadsafe(client.close(), loop)
-    if current_thread().name != "polymodal-calls":
-        closing.result(timeout=5)
+def _close(way: Line, client: AsyncOpenAI) -> None:
+    """Close a client's connections, unless they are those of the process that we were forked from."""
+    if way is line():
+        way.close(lambda: asyncio.wait_for(client.close(), 2))
