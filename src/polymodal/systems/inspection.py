@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai.solver import Solver
 
 SYSTEMS = ("harm_evaluation", "image_text_relation")
+OURS = ("item", "group", "variant", "first")  # of a sample's metadata; the rest are the case's tags
 
 
 class Inspectable(Protocol):
@@ -36,7 +37,10 @@ class Inspectable(Protocol):
     SCRIPTS: Mapping[str, Callable[..., ChatModel]]
 
     def inspection(self, config: Any) -> Iterator[Mapping[str, Any]]:
-        """Items: id, item, group, variant, target, tags, and the user's messages in order."""
+        """Items: id, item, group, variant, target, tags, the user's messages in order, and `first`.
+
+        `first` is the number of the first turn (0 where not given): with the item it decides a turn's seed.
+        """
 
     def judge_of(self, config: Any) -> Judge:
         """The judge of the whole conversation."""
@@ -88,7 +92,10 @@ def _task(system: str, setting: str, options: str | list[str]) -> Task:
             id=row["id"],
             input=[outgoing(message) for message in row["messages"]],
             target=row["target"],
-            metadata={**row["tags"], **{name: row[name] for name in ("item", "group", "variant")}},
+            metadata={
+                **row["tags"],
+                **{name: row.get(name, 0) for name in OURS},
+            },
         )
         for row in recipe.inspection(config)
     ]
@@ -121,7 +128,7 @@ def _talk(seed: int) -> Solver:
     def made() -> Solver:
         async def solve(state: Any, generate: Any) -> Any:
             asked, state.messages = state.messages, []
-            turn = 0
+            turn = state.metadata["first"]
             for message in asked:
                 state.messages.append(message)
                 if message.role == "user":
@@ -145,7 +152,7 @@ def _judged(judge: Judge, seed: int) -> Scorer:
             import anyio.to_thread
 
             about = state.metadata
-            tags = {name: tag for name, tag in about.items() if name not in ("item", "group", "variant")}
+            tags = {name: tag for name, tag in about.items() if name not in OURS}
             talk = tuple(incoming(message) for message in state.messages)
             case = Case(
                 str(state.sample_id),
@@ -193,6 +200,7 @@ def log_of(folder: Path) -> EvalLog:
         EvalResults,
         EvalScore,
         EvalSpec,
+        EvalStats,
     )
 
     result = read_result(folder)
@@ -225,6 +233,7 @@ def log_of(folder: Path) -> EvalLog:
             completed_samples=len(samples),
             scores=[EvalScore(name="estimates", scorer="polymodal", metrics=metrics)],
         ),
+        stats=EvalStats(started_at=done, completed_at=done),
         samples=samples,
     )
 
