@@ -47,10 +47,10 @@ class Store:
     def __init__(
         self, url: str, study: Study | None = None, *, seed: int = 0, clock: Callable[[], float] = time.time
     ) -> None:
-        self._base = Database(url)
+        self.database = Database(url)
         self._clock = clock
-        with self._base.write() as c:
-            self._base.make(c)
+        with self.database.write() as c:
+            self.database.make(c)
             kept: Any = c.execute(select(tables.study)).first()
             if kept is None and study is not None:
                 leases.found(c, study, plan(study, seed=seed), seed, clock())
@@ -65,7 +65,7 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._base.close()
+        self.database.close()
 
     # raters
 
@@ -85,7 +85,7 @@ class Store:
             "token_hash": _hash(token), "stratum": stratum, "language": language or self.study.language,
             "state": "new", "page": 0, "enrolled": now, "expires": now + days * 86400,
         }  # fmt: skip
-        with self._base.write() as c:
+        with self.database.write() as c:
             number = _key(c.execute(insert(tables.rater).values(row)))
             word = hashlib.sha256(f"{self.digest} {self.seed} {number}".encode()).hexdigest()[:10]
             c.execute(update(tables.rater).where(tables.rater.c.id == number).values(pseudonym=f"r{word}"))
@@ -94,7 +94,7 @@ class Store:
     def rater(self, token: str) -> Rater | None:
         """Whose token it is; None for an unknown, forged, withdrawn or expired one alike."""
         given = _hash(token)
-        with self._base.read() as c:
+        with self.database.read() as c:
             row = c.execute(select(tables.rater).where(tables.rater.c.token_hash == given)).first()
         same = hmac.compare_digest(row.token_hash if row else "0" * 64, given)
         if row is None or not same or row.expires < self._clock() or row.state in leases.ENDED:
@@ -103,7 +103,7 @@ class Store:
 
     def consent(self, rater: Rater, agreed: bool) -> Rater:
         """Keep a decision; who declines sees nothing further. Gives the rater as now stored."""
-        with self._base.write() as c:
+        with self.database.write() as c:
             now = leases.hold(c, rater)
             if now.state in ("new", "declined"):
                 state = "active" if agreed else "declined"
@@ -116,7 +116,7 @@ class Store:
         known = self.study.languages()
         if language not in known:
             raise RefusedError("invalid", f"language {language[:80]!r} is none of: {', '.join(known)}")
-        with self._base.write() as c:
+        with self.database.write() as c:
             c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(language=language))
 
     def advance(self, rater: Rater, page: int) -> Rater:
@@ -130,7 +130,7 @@ class Store:
         Raises:
             RefusedError: state, where something is left to do, or the page is not the next.
         """
-        with self._base.write() as c:
+        with self.database.write() as c:
             now = leases.hold(c, rater)
             if page <= now.page or now.state != "active":
                 if now.state == "new" and page > now.page:
@@ -162,7 +162,7 @@ class Store:
         """
         if self.study.retention.get("on_withdrawal") == "delete":
             keep = False
-        with self._base.write() as c:
+        with self.database.write() as c:
             leases.hold(c, rater)
             leases.vacate(c, rater.id, self._clock())
             if not keep:
@@ -180,7 +180,7 @@ class Store:
 
         None where the page asks nothing, or has nothing left for this rater.
         """
-        with self._base.write() as c:
+        with self.database.write() as c:
             now = leases.hold(c, rater)
             if now.state != "active" or self.study.pages[now.page].kind in READ:
                 return None
@@ -189,23 +189,23 @@ class Store:
 
     def slot(self, rater: Rater, slot_id: int) -> Slot:
         """A place of this rater. Raises RefusedError (not_yours) for all others."""
-        with self._base.read() as c:
+        with self.database.read() as c:
             return slot_of(leases.owned(c, rater, slot_id))
 
     def slots(self, rater: Rater) -> list[Slot]:
         """All places that this rater has or had on the present page, as taken."""
         query = select(tables.slot).where(tables.slot.c.rater == rater.id, tables.slot.c.page == rater.page)
-        with self._base.read() as c:
+        with self.database.read() as c:
             return [slot_of(row) for row in c.execute(query.order_by(tables.slot.c.opened))]
 
     def of(self, rater: Rater) -> tuple[int, int]:
         """How many places of the present page are submitted, and how many there are for this rater."""
-        with self._base.read() as c:
+        with self.database.read() as c:
             return leases.count(c, self.study, rater)
 
     def answers(self, rater: Rater, slot_id: int) -> dict[str, Stored]:
         """What is stored for a place, by question."""
-        with self._base.read() as c:
+        with self.database.read() as c:
             leases.owned(c, rater, slot_id)
             return leases.newest(c, slot_id)
 
@@ -242,7 +242,7 @@ class Store:
         """
         if len(note) > LONGEST:
             raise RefusedError("invalid", f"a remark has at most {LONGEST} characters", [field])
-        with self._base.write() as c:
+        with self.database.write() as c:
             row = leases.owned(c, rater, slot_id, lock=True)
             clean = self._clean(row, field, value, na)
             kept = leases.version(c, slot_id, field)
@@ -268,7 +268,7 @@ class Store:
         Raises:
             RefusedError: early, while a question that comes first is unanswered, by name.
         """
-        with self._base.write() as c:
+        with self.database.write() as c:
             row = self._writable(c, leases.owned(c, rater, slot_id, lock=True))
             if row.revealed is None:
                 given = leases.newest(c, slot_id)
@@ -286,7 +286,7 @@ class Store:
         Raises:
             RefusedError: missing, with the required questions that have no answer; gone or not_yours.
         """
-        with self._base.write() as c:
+        with self.database.write() as c:
             row = leases.owned(c, rater, slot_id, lock=True)
             if row.state == "done":
                 return
@@ -310,7 +310,7 @@ class Store:
         client_ms: float = 0,
     ) -> None:
         """Note what happened; events are only ever added."""
-        with self._base.write() as c:
+        with self.database.write() as c:
             if rater is not None and slot_id is not None:
                 leases.owned(c, rater, slot_id)
             leases.note(c, self._clock(), rater.id if rater else None, slot_id, kind, data, client_ms)
@@ -325,7 +325,7 @@ class Store:
         usage: Mapping[str, Any] | None = None,
     ) -> int:
         """Keep one message of a room. Returns its number. Raises RefusedError as `save`."""
-        with self._base.write() as c:
+        with self.database.write() as c:
             self._writable(c, leases.owned(c, rater, slot_id, lock=True))
             row = {
                 "slot": slot_id, "role": role, "parts": list(parts_json), "usage": dict(usage or {}),
@@ -336,13 +336,13 @@ class Store:
     def messages(self, slot_id: int) -> list[dict[str, Any]]:
         """What was said in a room, oldest first."""
         query = select(tables.message).where(tables.message.c.slot == slot_id).order_by(tables.message.c.id)
-        with self._base.read() as c:
+        with self.database.read() as c:
             return [dict(row._mapping) for row in c.execute(query)]
 
     def keep(self, rater: Rater, mime: str, data: bytes) -> str:
         """Keep an upload; gives its digest. The same bytes of the same rater are kept once."""
         digest = hashlib.sha256(f"{rater.id} ".encode() + data).hexdigest()
-        with self._base.write() as c:
+        with self.database.write() as c:
             if c.execute(select(tables.blob.c.digest).where(tables.blob.c.digest == digest)).first() is None:
                 c.execute(insert(tables.blob).values(digest=digest, mime=mime, data=data, rater=rater.id))
         return digest
@@ -350,7 +350,7 @@ class Store:
     def kept(self, rater: Rater, digest: str) -> tuple[str, bytes] | None:
         """Type and bytes of an upload of this rater; None for any other."""
         b = tables.blob
-        with self._base.read() as c:
+        with self.database.read() as c:
             row = c.execute(select(b).where(b.c.digest == digest, b.c.rater == rater.id)).first()
         return None if row is None else (row.mime, row.data)
 
@@ -358,7 +358,7 @@ class Store:
 
     def progress(self) -> dict[str, Any]:
         """How far the study is: places and raters by state, submissions a unit, answers stored."""
-        with self._base.read() as c:
+        with self.database.read() as c:
             return leases.progress(c)
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
@@ -367,7 +367,7 @@ class Store:
         Raises:
             KeyError: no such table.
         """
-        return self._base.rows(table)
+        return self.database.rows(table)
 
     # inside a transaction
 
