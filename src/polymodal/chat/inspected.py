@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from threading import Lock, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +22,7 @@ from polymodal.chat.model import (
     assistant,
     turn,
 )
+from polymodal.chat.pool import line
 from polymodal.chat.remote import TYPES
 from polymodal.media import Audio, Image, MediaError, Message, Part, Text
 
@@ -68,9 +65,9 @@ class Inspected:
         start = perf_counter()
         asked = [outgoing(message) for message in messages]
         usage = Usage() if self.source.partition("/")[0] in HERE else sent(messages)
-        work = self._model.generate(asked, config=_settings(self.decoding, schema, seed=seed))
+        config = _settings(self.decoding, schema, seed=seed)
         try:
-            output = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid())).result()
+            output = line().run(lambda: self._model.generate(asked, config=config))
         except Exception as error:  # of thirty providers
             raise ChatError(_failure(error), f"inspect:{self.source}: {error}", usage) from error
         usage += Usage(seconds=perf_counter() - start)
@@ -122,22 +119,6 @@ def _failure(error: Exception) -> Failure:
     if status == 429:
         return "rate_limit"
     return "refused_input" if status in (400, 413, 415, 422) else "server"
-
-
-_starting = Lock()
-
-
-def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """The event loop that Inspect's clients of a process live on; it runs in a thread of its own."""
-    with _starting:
-        return _started(process)
-
-
-@cache
-def _started(_: int) -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="inspect", daemon=True).start()
-    return loop
 
 
 def sent(messages: Sequence[Message]) -> Usage:
