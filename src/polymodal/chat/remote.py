@@ -173,7 +173,7 @@ class Remote:
             raise PermissionError(f"{self.url} refuses {hint}: {words}")
         if status == 404:
             raise LookupError(f"{self.url} has no model {self.model!r}, or no /chat/completions: {words}")
-        if isinstance(error, openai.APITimeoutError):
+        if isinstance(error, openai.APITimeoutError) and not _unreachable(error):
             raise ChatError("timeout", f"{self.name}: no answer in {self.timeout:g} s", usage) from error
         if status == 429:
             raise ChatError("rate_limit", words, usage) from error
@@ -301,6 +301,13 @@ def _renamed(body: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[s
 def _attempts(error: Any) -> int:
     """How many requests a failed call made, by the SDK's own count in the last one's header."""
     return 1 + int(error.request.headers.get("x-stainless-retry-count", 0))
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether there was no connection to time out on: the SDK's aiohttp client takes one for the other."""
+    while error is not None and not type(error).__module__.startswith("aiohttp"):
+        error = error.__cause__
+    return error is not None and not isinstance(error, TimeoutError)
 
 
 def _endpoint(model: str, url: str | None) -> str:
