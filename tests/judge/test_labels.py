@@ -101,6 +101,10 @@ def test_a_label_is_valid_with_a_value_or_invalid_with_a_reason() -> None:
     ):
         with pytest.raises(ValueError, match="finite value"):
             Labels.from_rows([wrong])
+    with pytest.raises(ValueError, match="lack values of: item, judge"):
+        Labels.from_rows([{"subject": "a", "score": "x", "value": 1.0}])
+    with pytest.raises(ValueError, match="not a label among 1 rows"):
+        Labels.from_rows([row("1", 1, group=7)])
     with pytest.raises(ValueError, match="lack columns: group"):
         Labels(Labels.from_rows([row("1", 1)]).table.drop_columns("group"))
 

@@ -132,7 +132,10 @@ class Labels:
         whole = ({**_DEFAULTS, **row} for row in rows)
         batches = []
         while part := list(islice(whole, _BATCH)):
-            batches.append(pa.RecordBatch.from_pylist(part, SCHEMA))
+            try:
+                batches.append(pa.RecordBatch.from_pylist(part, SCHEMA))
+            except pa.ArrowException as error:
+                raise ValueError(f"not a label among {len(part)} rows: {error}") from None
         return cls(pa.Table.from_batches(batches, SCHEMA))
 
     def __len__(self) -> int:
@@ -285,6 +288,9 @@ class Labels:
         return code
 
     def _check(self) -> None:
+        empty = [n for n in SCHEMA.names if n not in ("value", "turn") and self.table[n].null_count]
+        if empty:
+            raise ValueError(f"labels lack values of: {', '.join(empty)}")
         valid, values, reasons = self.column("valid"), self.column("value"), self.column("reason")
         told = np.array([bool(reason) for reason in reasons], dtype=bool)
         if (valid & ~np.isfinite(values)).any() or (valid == told).any():
