@@ -1,0 +1,224 @@
+"""Where talks come from: a person's conversations, the official stages and runs, policies and pictures."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polymodal.media import Image, Invalid, MediaError, Sample, Text, verify
+from polymodal.media.likeness import near_pictures, picture_hash
+
+SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+MARK, CELL, LONGEST = "<img_turn>", 200_000, 100  # characters of a cell, and turns of a talk, at most
+
+
+def read(path: Path, images: Path | None = None) -> Iterator[Sample | Invalid]:
+    """Conversations from `samples.jsonl` (or its folder), official stages (`ConvGen/`), or an official run.
+
+    Args:
+        path: file or folder; what cannot be used in it is given as Invalid, by file and row.
+        images: the pictures' folder where it is not beside the conversations.
+
+    Raises:
+        FileNotFoundError: nothing of the kind there.
+    """
+    ready = path / "samples.jsonl" if path.is_dir() else path
+    stages = [path / name for name in ("ConvGenTextPorted", "ConvGen") if (path / name).is_dir()]
+    if ready.suffix == ".jsonl" and ready.is_file():
+        rows = lines(ready)
+        tags = [row["tags"] if isinstance(row.get("tags"), dict) else {} for row in rows]
+        twins = {str(tag["twin_of"]): row for row, tag in zip(rows, tags, strict=True) if "twin_of" in tag}
+        for k, (row, tag) in enumerate(zip(rows, tags, strict=True), 1):
+            if "twin_of" not in tag:
+                twin = twins.get(str(row.get("id")), {})
+                yield _ready(row, tag, f"{ready.name}:{k}", images or ready.parent, twin)
+    elif stages:
+        for file in sorted(stages[0].glob("*.tsv")):
+            for k, cells in enumerate(_cells(file, header=True), 2):
+                yield _official(cells, f"{file.name}:{k}", file.stem, images or path / "MinedImages")
+    elif path.suffix == ".tsv" and path.is_file():
+        for k, cells in enumerate(_cells(path), 1):
+            yield _recorded(cells, f"{path.name}:{k}", path.stem)
+    else:
+        raise FileNotFoundError(f"{path}: neither samples.jsonl, nor ConvGen/, nor a run's .tsv")
+
+
+def lines(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Objects of a JSON Lines file; a line that is none has no keys.
+
+    Raises:
+        ValueError: a row lacks a needed key.
+    """
+    found = []
+    for k, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        found.append(row if isinstance(row, dict) else {})
+        if missing := [key for key in needed if key not in found[-1]]:
+            raise ValueError(f"{path.name}:{k}: no {', '.join(missing)}")
+    return found
+
+
+def policies(path: Path) -> dict[str, dict[str, str]]:
+    """Policies by id from `policies.jsonl`, given or beside the conversations; none where there is none.
+
+    Raises:
+        ValueError: a policy lacks id, harm, name, rule or judge_note (which may be empty).
+    """
+    file = (
+        path if path.name == "policies.jsonl" else (path if path.is_dir() else path.parent) / "policies.jsonl"
+    )
+    rows = lines(file, ("id", "harm", "name", "rule", "judge_note")) if file.is_file() else []
+    return {row["id"]: row for row in rows}
+
+
+def pictures(folder: Path) -> list[Sample]:
+    """The person's own pictures, with title and words; `metadata.jsonl` (file, title, tags) or file names."""
+    listed, files = (
+        folder / "metadata.jsonl",
+        [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in SHOWN],
+    )
+    rows = [{"file": str(file.relative_to(folder))} for file in files]
+    found = []
+    for row in lines(listed, ("file",)) if listed.is_file() else rows:
+        title = str(row.get("title") or Path(row["file"]).stem)
+        words = f"{title} {row.get('tags', '')}".lower().replace("_", " ")
+        tags: dict[str, str | float] = {"title": title, "words": " ".join(re.findall(r"\w+", words))}
+        found.append(Sample(row["file"], {"image": Image(folder / row["file"])}, tags=tags))
+    return found
+
+
+def merged(samples: list[Sample]) -> list[Sample]:
+    """Samples whose pictures are near-duplicates (difference hash, 6 bits of 64 at most) in one group."""
+    seen = {one.group: picture for one in samples if isinstance(picture := one.parts.get("image"), Image)}
+    names, of = list(seen), {name: name for name in seen}
+    for i, j, _ in near_pictures([picture_hash(one.pixels()) for one in seen.values()]):
+        of |= {name: of[names[i]] for name in names if of[name] == of[names[j]]}
+    return [replace(one, group=of.get(one.group, one.group)) for one in samples]
+
+
+def labels(path: Path) -> Iterator[tuple[str, str, str, float]]:
+    """Case, rater, score and value of human labels (JSON Lines) or of an official verdict file (`.tsv`)."""
+    if path.suffix != ".tsv":
+        for row in lines(path, ("case", "rater", "score", "value")):
+            yield row["case"], row["rater"], row["score"], float(row["value"])
+        return
+    for cells in _cells(path):
+        marks = (("defect", cells[1].strip()), ("refusal", cells[3].strip()))
+        yield from ((cells[0], "official", score, float(mark)) for score, mark in marks if mark in ("0", "1"))
+
+
+def _cells(path: Path, *, header: bool = False) -> Iterator[Any]:
+    """Rows of a tab-separated file, as lists or by column; cells of any size, judged by who reads them."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+            yield from (csv.DictReader if header else csv.reader)(stream, delimiter="\t")
+    finally:
+        csv.field_size_limit(before)
+
+
+def _ready(
+    row: dict[str, Any], tags: Mapping[str, Any], where: str, folder: Path, twin: Mapping[str, Any]
+) -> Sample | Invalid:
+    more = {key: row.get(key) for key in ("seed", "port", "system")}
+    more |= {f"twin{t}": text for t, text in enumerate(twin.get("turns") or [], 1)}
+    tags = {"policy": row.get("target"), "harm": row.get("target"), **tags}
+    images = [folder / str(row["image"])] if row.get("image") else []
+    made = _made(
+        str(row.get("id") or where), where, row.get("turns"), images, row.get("image_turn"), tags, more
+    )
+    return replace(made, group=str(row["group"])) if isinstance(made, Sample) and row.get("group") else made
+
+
+def _official(row: Mapping[str, Any], where: str, stem: str, folder: Path) -> Sample | Invalid:
+    """A row of ConvGen: a Python list of turns in a cell, the picture by file, or by its row's number."""
+    cell, name, number = row.get("GenConv") or "", str(row.get("MinedImages") or ""), row.get("Index")
+    try:
+        turns = ast.literal_eval(cell) if len(cell) <= CELL else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        turns = None
+    turns = [_plain(turn) for turn in turns] if isinstance(turns, list) else turns
+    more = {
+        "seed": row.get("GeneratedSeed"),
+        "port": _plain(row.get("GPTXResult") or "").replace(MARK, "").strip(),
+    }
+    tags = {"policy": row.get("SubPolicy") or stem, "harm": stem.split("_")[0]}
+    if isinstance(turns, list) and str(row.get("NumTurns") or len(turns)).strip() != str(len(turns)):
+        tags["told_turns"] = row["NumTurns"]  # the list wins
+    here = folder / f"{stem}_images"
+    return _made(
+        f"{stem}-{number}",
+        where,
+        turns,
+        [folder / name, here / name, here / f"{number}_0.jpg"],
+        None,
+        tags,
+        more,
+    )
+
+
+def _recorded(row: Sequence[str], where: str, stem: str) -> Sample | Invalid:
+    """A finished talk of an official run: number, row, messages; its replies are judged as they are."""
+    try:
+        talk = [(one["role"], one["content"]) for one in json.loads(row[2]) if one["role"] != "system"]
+        texts = [(r, c if isinstance(c, str) else "\n".join(p.get("text", "") for p in c)) for r, c in talk]
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        return Invalid(f"{stem}-{row[0] if row else ''}", where, "schema", f"no talk: {error}")
+    replies = [text for role, text in texts if role == "assistant"]
+    harm = stem.removesuffix("_harm").split("_")[-1]
+    more = {f"reply{t}": text or " " for t, text in enumerate(replies, 1)}
+    turns, tags = (
+        [text for role, text in texts if role == "user"],
+        {"harm": harm, "policy": harm, "subject": stem},
+    )
+    return _made(row[0], where, turns, [], None, tags, more)
+
+
+def _plain(text: Any) -> Any:
+    """The official files write breaks as backslash and letter."""
+    return (
+        text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r") if isinstance(text, str) else text
+    )
+
+
+def _made(
+    item: str,
+    where: str,
+    turns: Any,
+    images: Sequence[Path],
+    shown: Any,
+    tags: Mapping[str, Any],
+    more: Mapping[str, Any],
+) -> Sample | Invalid:
+    """A conversation of these turns and the first of these pictures that is there, or what is wrong with it."""
+    if not isinstance(turns, list) or not 0 < len(turns) <= LONGEST:
+        return Invalid(item, where, "schema", f"turns are a list of 1 to {LONGEST} texts")
+    if not all(isinstance(turn, str) and turn.strip() for turn in turns):
+        return Invalid(item, where, "schema", "a turn is no text, or empty")
+    marked = [t for t, turn in enumerate(turns, 1) if MARK in turn] or [shown or int(bool(images))]
+    if len(marked) > 1 or not isinstance(marked[0], int) or not 0 <= marked[0] <= len(turns):
+        return Invalid(item, where, "schema", f"one turn shows the picture, not {marked} of {len(turns)}")
+    parts: dict[str, Any] = {
+        f"turn{t}": Text(turn.replace(MARK, "").strip()) for t, turn in enumerate(turns, 1)
+    }
+    parts |= {name: Text(text) for name, text in more.items() if isinstance(text, str) and text}
+    kept: dict[str, str | float] = {k: v for k, v in tags.items() if isinstance(v, str | int | float)}
+    if not images:
+        return Sample(item, parts, None, item, kept | {"image_turn": 0})
+    picture = Image(next((path for path in images if path.is_file()), images[-1]))
+    try:
+        verify(picture)
+        return Sample(
+            item, parts | {"image": picture}, None, picture.digest(), kept | {"image_turn": marked[0]}
+        )
+    except MediaError as error:
+        return Invalid(item, where, error.reason, str(error))
