@@ -10,6 +10,7 @@ import pytest
 
 from polymodal.chat import ChatError, Decoding, Reply, Scripted, Usage, assistant, connect, said, system, user
 from polymodal.media import Audio, Image, Message, Series
+from polymodal.testing.chat import check_chat_model
 
 # Inspect's own retries build tenacity's waiting with a name that tenacity has since renamed
 pytestmark = pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning")
@@ -77,6 +78,10 @@ def test_there_and_back_again() -> None:
     assert (reply.usage.calls, reply.usage.tokens_in, reply.usage.tokens_out) == (1, 7, 3)
     assert reply.usage.seconds > 0
     assert reply.stop == "stop"
+
+
+def test_it_keeps_a_chat_models_promises() -> None:
+    check_chat_model(connect("inspect:ours/scripted:described"), user(PICTURE, "?"))
 
 
 @pytest.mark.parametrize(("why", "stop"), [("length", "length"), ("filter", "filter"), ("stop", "stop")])

@@ -11,6 +11,7 @@ from tests.chat import tiny
 from polymodal.chat import ChatError, Decoding, Reply, assistant, system, user
 from polymodal.chat.local import Local
 from polymodal.media import Audio, Image, Limits, Message
+from polymodal.testing.chat import check_chat_model
 
 SHORT = Decoding(tokens=12)
 PIXELS = np.random.default_rng(0).integers(0, 255, (24, 30, 3), dtype=np.uint8)
@@ -60,6 +61,12 @@ def test_greedy_is_the_most_likely_token_each_time(blind: Local) -> None:
     assert reply.usage.seconds > 0
     assert reply.first is None
     assert blind(system("Be brief."), user("one", "two"), seed=1).text == reply.text
+
+
+def test_it_keeps_a_chat_models_promises(eyes: Local, blind: Local) -> None:
+    check_chat_model(eyes, user(PICTURE, "What is it?"))
+    check_chat_model(same(eyes, Decoding(tokens=4, temperature=1.0, first=3)))
+    check_chat_model(blind)
 
 
 def test_a_talk_goes_in_whole(blind: Local) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polymodal.chat import ChatError, Reply, Usage, assistant, said, user
+from polymodal.chat import ChatError, Reply, Scripted, Usage, assistant, said, uniform, user
 from polymodal.chat.strategies import (
     best_of,
     debate,
@@ -18,6 +18,7 @@ from polymodal.chat.strategies import (
     verify_and_correct,
 )
 from polymodal.media import Message
+from polymodal.testing.chat import check_chat_model
 
 QUESTION = user("How many circles?")
 COST = Usage(calls=1, tokens_in=10, tokens_out=2)
@@ -54,6 +55,15 @@ class Longest:
             raise ChatError("server", "no judge", Usage(retries=1))
         value = math.nan if said(messages[-1]) == "unscored" else float(len(said(messages[-1])))
         return value, Usage(calls=1)
+
+
+class ByLength:
+    """A scorer that takes any talk."""
+
+    name = "by_length"
+
+    def __call__(self, messages: tuple[Message, ...], *, seed: int) -> tuple[float, Usage]:
+        return float(len(said(messages[-1]))), Usage()
 
 
 def slow() -> ChatError:
@@ -226,6 +236,19 @@ def test_seeds_decide() -> None:
     assert [seed for _, seed, _ in first.asked] == [seed for _, seed, _ in second.asked]
     assert derived(1, "a") != derived(2, "a") != derived(2, "b")
     assert 0 <= derived(1, "a") < 2**31
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: self_consistency(model, 5),
+        lambda model: best_of(model, ByLength(), 3),
+        lambda model: verify_and_correct(model, model, 2),
+        lambda model: debate([model, model], 1, model),
+    ],
+)
+def test_they_keep_a_chat_models_promises(make: Callable[..., Any]) -> None:
+    check_chat_model(make(Scripted("die", lambda talk, seed: str(int(6 * uniform(seed))))))
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,12 @@ class Inspected:
     """
 
     def __init__(self, source: str, *, decoding: Decoding = PLAIN) -> None:
-        from inspect_ai.model import get_model
+        from inspect_ai import model as models
 
         self.source, self.decoding = source, decoding
         self.name = f"inspect:{source} {decoding}"
         try:
-            self._model = get_model(source)
+            self._model = models.get_model(source)
         except Exception as error:  # Inspect's own kinds of error, and those of thirty providers
             raise ValueError(f"inspect:{source}: {error}") from error
 
