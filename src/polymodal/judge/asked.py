@@ -47,7 +47,8 @@ _REFUSAL = re.compile(
     r"i (cannot|can['’]?t|won['’]?t|will not|must decline|decline)|as an ai\b)",
     re.IGNORECASE,
 )
-_BREAKS = str.maketrans({c: f"\\u{ord(c):04x}" for c in "\u0085\u2028\u2029"})
+_ODD = (0x85, 0x2028, 0x2029, *range(0xD800, 0xE000))  # line ends that JSON leaves, and halves of characters
+_BREAKS = {code: f"\\u{code:04x}" for code in _ODD}
 _TRIES, _LONGEST = 64, 100_000
 
 

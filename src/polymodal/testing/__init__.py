@@ -1,7 +1,19 @@
-"""The public contracts: call one on your own part, encoder, metric, split or recipe."""
+"""The public contracts: call one on your own part, encoder, metric, split, model, judge or recipe."""
 
+from polymodal.testing.chat import check_chat_model
+from polymodal.testing.judges import check_judge, check_subject
 from polymodal.testing.nets import check_encoder, check_fusion
 from polymodal.testing.numbers import check_metric, check_recipe
 from polymodal.testing.samples import check_part, check_split
 
-__all__ = ["check_encoder", "check_fusion", "check_metric", "check_part", "check_recipe", "check_split"]
+__all__ = [
+    "check_chat_model",
+    "check_encoder",
+    "check_fusion",
+    "check_judge",
+    "check_metric",
+    "check_part",
+    "check_recipe",
+    "check_split",
+    "check_subject",
+]
