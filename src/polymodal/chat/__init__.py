@@ -10,10 +10,11 @@ from polymodal.chat.model import (
 )
 from polymodal.chat.pool import ordered
 from polymodal.chat.scripted import Scripted, uniform
+from polymodal.chat.strategies import best_of, debate, self_consistency, verify_and_correct
 from polymodal.chat.structured import Asked, ask
 
 __all__ = [
     "Asked", "Budget", "ChatError", "ChatModel", "Decoding", "Ledger", "Reply", "Schema", "Scripted", "Store",
-    "Usage", "ask", "assistant", "cached", "connect", "metered", "ordered", "said", "system", "turn",
-    "uniform", "user",
+    "Usage", "ask", "assistant", "best_of", "cached", "connect", "debate", "metered", "ordered", "said",
+    "self_consistency", "system", "turn", "uniform", "user", "verify_and_correct",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol
 
-from polymodal.chat.model import ChatModel, Reply, Schema, Usage, turn
-from polymodal.media import Message, Text
+from polymodal.chat.model import ChatError, ChatModel, Reply, Schema, Usage, turn
+from polymodal.media import MediaError, Message, Text
 
 FORM = 1  # of keys and values; raised when either changes its meaning
 
@@ -78,11 +78,15 @@ class Cached:
 
     def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
         """The kept reply, or else the model's, kept before it is given."""
-        key = key_of(self.name, messages, schema, seed=seed)
+        try:
+            key = key_of(self.name, messages, schema, seed=seed)
+        except MediaError as error:  # a part that cannot be read could not be sent either
+            raise ChatError("refused_input", str(error)) from error
         with self._alone(key):
             found = self.store.get(key)
             if found is not None:
-                return unpacked(found)
+                with suppress(ValueError, TypeError, KeyError):  # damaged: ask again
+                    return unpacked(found)
             reply = self.model(*messages, seed=seed, schema=schema)
             self.store.put(key, packed(reply))
             return reply

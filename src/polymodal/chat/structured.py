@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -114,7 +115,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         tries += 1
         end, depth = _extent(text, at)
         try:
-            found = json.loads(text[at:end], parse_constant=_refuse) if depth <= DEPTH else None
+            found = (
+                json.loads(text[at:end], parse_constant=_number, parse_float=_number)
+                if depth <= DEPTH
+                else None
+            )
         except ValueError:
             at = end if _OPENING.match(text, at) else at + 1
             continue
@@ -134,5 +139,8 @@ def _extent(text: str, at: int) -> tuple[int, int]:
     return len(text), most
 
 
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON number")
+def _number(written: str) -> float:
+    """A number that is one: NaN, Infinity and 1e999 are none in JSON."""
+    if not math.isfinite(float(written)):
+        raise ValueError(written)
+    return float(written)
