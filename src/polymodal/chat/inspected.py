@@ -1,4 +1,4 @@
-"""The bridge to Inspect AI: its models as chat models, and chat models as its provider `polymodal`."""
+"""The bridge to Inspect AI: its models as chat models, and chat models as models of its."""
 
 from __future__ import annotations
 
@@ -245,6 +245,7 @@ def provider(scripts: Mapping[str, Callable[..., ChatModel]]) -> type[ModelAPI]:
         async def generate(
             self, input: list[ChatMessage], tools: list[Any], tool_choice: Any, config: GenerateConfig
         ) -> ModelOutput:
+            """Answer, on a thread: chat models wait."""
             import anyio.to_thread
 
             if tools:

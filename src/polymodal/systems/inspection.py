@@ -127,6 +127,7 @@ def _talk(seed: int) -> Solver:
     @solver(name="talk")
     def made() -> Solver:
         async def solve(state: Any, generate: Any) -> Any:
+            """Play the conversation."""
             asked, state.messages = state.messages, []
             turn = state.metadata["first"]
             for message in asked:
@@ -149,6 +150,7 @@ def _judged(judge: Judge, seed: int) -> Scorer:
     @scorer(name="judge", metrics={"*": [mean(), stderr(cluster="group")]})
     def made() -> Scorer:
         async def score(state: Any, target: Any) -> Score:
+            """Judge it, on a thread: a judge may wait for a model."""
             import anyio.to_thread
 
             about = state.metadata
