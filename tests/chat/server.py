@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from threading import Lock, Thread
+from threading import Condition, Thread
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], Any]
@@ -30,7 +30,7 @@ class Server:
 
     Attributes:
         asked: bodies of all requests, in order; `headers` beside them.
-        answered: how many of them got a good answer.
+        answered: how many of them got a good answer; `met` counts the faults of the others.
     """
 
     def __init__(self, answer: Answer = four, *, latency: float = 0.0, fault: Fault = calm) -> None:
@@ -39,7 +39,8 @@ class Server:
         self.headers: list[str] = []
         self.answered = self.most = self.open = 0
         self.times: Counter[str] = Counter()
-        self.lock = Lock()
+        self.met: Counter[str] = Counter()
+        self.lock = Condition()
         self.url = ""
 
     def __enter__(self) -> "Server":
@@ -63,6 +64,11 @@ class Server:
             connection.transport.abort()
         self.loop.call_later(0.01, self.loop.stop)  # the transports close in the meantime
 
+    def reached(self, n: int) -> None:
+        """Wait until so many requests have come in."""
+        with self.lock:
+            assert self.lock.wait_for(lambda: len(self.asked) >= n, 60), f"{len(self.asked)} of {n} requests"
+
     def reply(self, head: str, written: bytes) -> bytes | None:
         """The whole answer, b"" to hang, None to send half of one and hang up."""
         body = json.loads(written)
@@ -72,6 +78,8 @@ class Server:
             key = json.dumps(body, sort_keys=True)
             self.times[key] += 1
             what = self.fault(body, self.times[key])
+            self.met[what] += 1
+            self.lock.notify_all()
         if what == "hang":
             return b""
         if what == "cut":
