@@ -159,15 +159,17 @@ class Labels:
         for column, wanted in equal.items():
             among = [wanted] if isinstance(wanted, str) else list(wanted)
             codes, known = self._coded(column)
-            keep &= np.isin(known, among)[codes] if len(known) else False
-        return Labels(self.table.filter(pa.array(keep)))
+            keep &= np.isin(known, among)[codes]
+        found = Labels.__new__(Labels)  # a part of what was checked needs no second check
+        found.table = self.table.filter(pa.array(keep)).combine_chunks()
+        return found
 
-    def column(self, name: str) -> NDArray[Any]:
-        """A column as an array; names as Python strings."""
+    def column(self, name: str, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
+        """A column, or some rows of it, as an array; names as Python strings."""
         if SCHEMA.field(name).type == NAME:
             codes, known = self._coded(name)
-            return known[codes] if len(known) else np.empty(0, dtype=object)
-        return np.asarray(self.table[name].to_numpy())
+            return known[codes[rows]]
+        return np.asarray(self.table[name].to_numpy())[rows]
 
     def pivot(
         self, score: str, *, rows: str | Sequence[str] = "item", columns: str = "subject", **where: str
@@ -202,9 +204,9 @@ class Labels:
         values[row, column] = part.values()
         valid[row, column] = part.column("valid")
         present[row, column] = True
-        parts = [part.column(name)[first] for name in names]
+        parts = [part.column(name, first) for name in names]
         named = list(parts[0]) if isinstance(rows, str) else list(zip(*parts, strict=True))
-        return Pivot(values, valid, present, named, list(known[used]), list(part.column("group")[first]))
+        return Pivot(values, valid, present, named, list(known[used]), list(part.column("group", first)))
 
     def values(self) -> NDArray[np.float64]:
         """Values of all rows; NaN where invalid."""
@@ -241,7 +243,7 @@ class Labels:
         cell = part._combined(tuple(by))
         first, place = np.unique(cell, return_index=True, return_inverse=True)[1:]
         values, groups, reasons = part.values(), part.column("group"), part.column("reason")
-        keys = list(zip(*(part.column(name)[first] for name in by), strict=True)) if by else [()] * len(first)
+        keys = list(zip(*(part.column(name, first) for name in by), strict=True)) if by else [()]
         found = {}
         order = np.argsort(place, kind="stable")
         ends = np.cumsum(np.bincount(place, minlength=len(first)))[:-1]
@@ -291,8 +293,9 @@ class Labels:
         empty = [n for n in SCHEMA.names if n not in ("value", "turn") and self.table[n].null_count]
         if empty:
             raise ValueError(f"labels lack values of: {', '.join(empty)}")
-        valid, values, reasons = self.column("valid"), self.column("value"), self.column("reason")
-        told = np.array([bool(reason) for reason in reasons], dtype=bool)
+        valid, values = self.column("valid"), self.column("value")
+        reasons, known = self._coded("reason")
+        told = (known != "")[reasons] if len(self) else valid
         if (valid & ~np.isfinite(values)).any() or (valid == told).any():
             raise ValueError("a valid label has a finite value and no reason, an invalid one has a reason")
         first, place = np.unique(self._combined(KEY), return_index=True, return_inverse=True)[1:]
