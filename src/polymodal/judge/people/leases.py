@@ -29,7 +29,7 @@ from polymodal.judge.people.tables import unit as units
 ENDED = ("withdrawn", "deleted")
 
 # Rows are locked in the order rater, seat, slot, and what another holds is skipped: nobody waits in a circle.
-# A place that goes back keeps its row and its answers; a new row with `replaces` is put up in its stead.
+# A place that goes back keeps its row and its answers; a new row, which `replaces` it, is put up in its stead.
 
 
 def found(c: Connection, study: Study, plan: Plan, seed: int, now: float) -> None:
@@ -67,9 +67,12 @@ def _shown(raw: Mapping[str, Any], digest: str) -> dict[str, Any]:
     return {**kept, **({"sides": sides} if sides else {}), "digest": digest}
 
 
+_RATER = select(people).where(people.c.id == bindparam("who")).with_for_update()
+
+
 def hold(c: Connection, rater: Rater) -> Rater:
     """The rater as stored, held to the end of the transaction. Raises RefusedError: state, who has left."""
-    row = c.execute(select(people).where(people.c.id == rater.id).with_for_update()).first()
+    row = c.execute(_RATER, {"who": rater.id}).first()
     if row is None or row.state in ENDED:
         raise RefusedError("state", "this rater has withdrawn")
     return rater_of(row)
@@ -91,8 +94,13 @@ def note(
     c: Connection, at: float, rater: int | None, place: int | None, kind: str, data: Any, client_ms: float = 0
 ) -> None:
     """Add an event."""
-    row = {"rater": rater, "slot": place, "kind": kind[:80], "data": data, "client_ms": number(client_ms)}
+    row = {"rater": rater, "slot": place, "kind": word(kind), "data": data, "client_ms": number(client_ms)}
     c.execute(insert(happened).values(**row, at=at))
+
+
+def word(client: str) -> str:
+    """A browser's word as a column takes it: short, and without what no text column holds."""
+    return "".join(letter for letter in client[:80] if letter.isprintable())
 
 
 def number(client: float) -> float:
@@ -116,18 +124,18 @@ def pick(
     page = study.pages[rater.page]
     if page.kind in OWN:
         _own(c, study, rater)
-    held: Any = c.execute(_mine(rater, "leased").order_by(slot.c.opened).limit(1).with_for_update()).first()
+    held: Any = _mine(c, rater, "leased").first()
     if held is not None:
         return renew(c, held, now, lease) if take else held
     if page.kind in SHARED and take:
         lapse(c, now)
-        for left in c.execute(_mine(rater, "returned").order_by(slot.c.id).with_for_update()).all():
+        for left in _mine(c, rater, "returned").all():
             again = renew(c, left, now, lease)
             if again is not None:
                 _sit(c, rater, now + lease, again.seat)
                 return again
     if page.kind in OWN:
-        row: Any = c.execute(_mine(rater, "open").order_by(slot.c.position).limit(1)).first()
+        row: Any = _mine(c, rater, "open").first()
     else:
         place = _sit(c, rater, now + lease) if take else _seat_of(c, rater)
         if place is None:
@@ -147,7 +155,7 @@ def renew(c: Connection, row: Any, now: float, lease: float) -> Any | None:
         None where somebody else has it.
     """
     if row.state == "returned":
-        spare = (slot.c.replaces == row.id, slot.c.state == "open")
+        spare = (slot.c.replaces == (row.replaces or row.id), slot.c.state == "open")
         other = c.execute(select(slot.c.id).where(*spare).with_for_update(skip_locked=True)).first()
         if other is None:
             return None
@@ -158,12 +166,23 @@ def renew(c: Connection, row: Any, now: float, lease: float) -> Any | None:
     return c.execute(select(slot).where(slot.c.id == row.id)).one()
 
 
+_LATE = (
+    select(seat)
+    .where(
+        seat.c.rater.is_not(None),
+        seat.c.lease_until < bindparam("now"),
+        exists().where(slot.c.seat == seat.c.id, slot.c.state.in_(("open", "leased"))),
+        ~exists().where(
+            slot.c.seat == seat.c.id, slot.c.state == "leased", slot.c.lease_until >= bindparam("now")
+        ),
+    )
+    .with_for_update(skip_locked=True)
+)
+
+
 def lapse(c: Connection, now: float) -> None:
     """Put up again what raters hold who have not been seen for a lease."""
-    waiting = exists().where(slot.c.seat == seat.c.id, slot.c.state.in_(("open", "leased")))
-    alive = exists().where(slot.c.seat == seat.c.id, slot.c.state == "leased", slot.c.lease_until >= now)
-    late = select(seat).where(seat.c.rater.is_not(None), seat.c.lease_until < now, waiting, ~alive)
-    for row in c.execute(late.with_for_update(skip_locked=True)).all():
+    for row in c.execute(_LATE, {"now": now}).all():
         _return(c, and_(slot.c.seat == row.id, slot.c.lease_until < now))
         c.execute(update(seat).where(seat.c.id == row.id).values(rater=None, last=row.rater))
 
@@ -235,8 +254,14 @@ def progress(c: Connection) -> dict[str, Any]:
     }
 
 
-def _mine(rater: Rater, state: str) -> Any:
-    return select(slot).where(slot.c.rater == rater.id, slot.c.page == rater.page, slot.c.state == state)
+_MINE = select(slot).where(
+    slot.c.rater == bindparam("who"), slot.c.page == bindparam("page"), slot.c.state == bindparam("state")
+)
+_MINE = _MINE.order_by(slot.c.opened, slot.c.position).with_for_update()
+
+
+def _mine(c: Connection, rater: Rater, state: str) -> Any:
+    return c.execute(_MINE, {"who": rater.id, "page": rater.page, "state": state})
 
 
 def _own(c: Connection, study: Study, rater: Rater) -> None:
@@ -258,19 +283,22 @@ def _own(c: Connection, study: Study, rater: Rater) -> None:
     c.execute(insert(slot), rows)
 
 
+_SEAT = select(seat.c.id).where(seat.c.rater == bindparam("who"))
+
+
 def _seat_of(c: Connection, rater: Rater) -> int | None:
-    row = c.execute(select(seat.c.id).where(seat.c.rater == rater.id)).first()
+    row = c.execute(_SEAT, {"who": rater.id}).first()
     return None if row is None else int(row.id)
 
 
 def _sit(c: Connection, rater: Rater, until: float, wish: int | None = None) -> int | None:
-    """The rater's seat, its lease renewed: the one held, the one held before, else the first free one."""
+    """The rater's seat, its lease renewed: the one held, the one held before, else a fresh one, else any."""
     held = _seat_of(c, rater)
     if held is None:
         waiting = exists().where(slot.c.seat == seat.c.id, slot.c.state == "open")
         free = select(seat.c.id).where(seat.c.rater.is_(None), seat.c.stratum == rater.stratum)
         free = free.where(waiting if wish is None else seat.c.id == wish)
-        order = (case((seat.c.last == rater.id, 0), else_=1), seat.c.id)
+        order = (case((seat.c.last == rater.id, 0), (seat.c.last.is_(None), 1), else_=2), seat.c.id)
         row = c.execute(free.order_by(*order).limit(1).with_for_update(skip_locked=True)).first()
         if row is None:
             return None
@@ -279,23 +307,30 @@ def _sit(c: Connection, rater: Rater, until: float, wish: int | None = None) -> 
     return held
 
 
+_BEFORE, _THEN, _HERE = slot.alias("before"), units.alias("then"), units.alias("here")
+_SEEN = (
+    select(_BEFORE.c.id)
+    .join(_THEN, _THEN.c.id == _BEFORE.c.unit)
+    .join(_HERE, _HERE.c.item == _THEN.c.item)
+    .where(_BEFORE.c.rater == bindparam("who"), _HERE.c.id == slot.c.unit, _BEFORE.c.state != "returned")
+    .exists()
+)
+_RATED = exists().where(
+    _BEFORE.c.rater == bindparam("who"), _BEFORE.c.unit == slot.c.unit, _BEFORE.c.state == "done"
+)
+_NEXT = (
+    select(slot)
+    .where(slot.c.seat == bindparam("place"), slot.c.page == bindparam("page"), slot.c.state == "open")
+    .where(or_(and_(~slot.c.repeat, ~_SEEN), and_(slot.c.repeat, _RATED)))
+    .order_by(slot.c.position)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+
+
 def _next(c: Connection, rater: Rater, place: int) -> Any | None:
     """The next open place of a seat whose item this rater has not seen; a repeat needs its first time."""
-    before = slot.alias("before")
-    shown, here = units.alias("shown"), units.alias("here")
-    same_item = (
-        select(before.c.id)
-        .join(shown, shown.c.id == before.c.unit)
-        .join(here, here.c.item == shown.c.item)
-        .where(before.c.rater == rater.id, here.c.id == slot.c.unit, before.c.state != "returned")
-        .exists()
-    )
-    same_unit = exists().where(
-        before.c.rater == rater.id, before.c.unit == slot.c.unit, before.c.state == "done"
-    )
-    fits = or_(and_(~slot.c.repeat, ~same_item), and_(slot.c.repeat, same_unit))
-    query = select(slot).where(slot.c.seat == place, slot.c.page == rater.page, slot.c.state == "open", fits)
-    return c.execute(query.order_by(slot.c.position).limit(1).with_for_update(skip_locked=True)).first()
+    return c.execute(_NEXT, {"who": rater.id, "page": rater.page, "place": place}).first()
 
 
 def _return(c: Connection, which: Any, state: str = "leased", to: str = "returned") -> None:
@@ -304,13 +339,15 @@ def _return(c: Connection, which: Any, state: str = "leased", to: str = "returne
     for row in c.execute(query).all():
         c.execute(update(slot).where(slot.c.id == row.id).values(state=to, lease_until=None))
         same = {key: getattr(row, key) for key in ("unit", "page", "seat", "position", "repeat", "sides")}
-        c.execute(insert(slot).values(**same, state="open", replaces=row.id))
+        c.execute(insert(slot).values(**same, state="open", replaces=row.replaces or row.id))
+
+
+_ALL = select(answer).where(answer.c.slot == bindparam("place")).order_by(answer.c.id)
 
 
 def newest(c: Connection, place: int) -> dict[str, Stored]:
     """The newest answer of each question of a place."""
-    a = answer
-    return {row.field: _stored(row) for row in c.execute(select(a).where(a.c.slot == place).order_by(a.c.id))}
+    return {row.field: _stored(row) for row in c.execute(_ALL, {"place": place})}
 
 
 _NEWEST = (

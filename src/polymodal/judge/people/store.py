@@ -49,16 +49,20 @@ class Store:
     ) -> None:
         self.database = Database(url)
         self._clock = clock
-        with self.database.write() as c:
-            self.database.make(c)
-            kept: Any = c.execute(select(tables.study)).first()
-            if kept is None and study is not None:
-                leases.found(c, study, plan(study, seed=seed), seed, clock())
-            elif kept is None:
-                raise ValueError(f"{url} holds no study")
-            elif study is not None and study.digest != kept.digest:
-                raise ValueError(f"{url} holds another study or version: {kept.id} {kept.version}")
-            self.seed = seed if kept is None else int(kept.seed)
+        try:
+            with self.database.write() as c:
+                self.database.make(c)
+                kept: Any = c.execute(select(tables.study)).first()
+                if kept is None and study is not None:
+                    leases.found(c, study, plan(study, seed=seed), seed, clock())
+                elif kept is None:
+                    raise ValueError(f"{url} holds no study")
+                elif study is not None and study.digest != kept.digest:
+                    raise ValueError(f"{url} holds another study or version: {kept.id} {kept.version}")
+        except BaseException:
+            self.database.close()
+            raise
+        self.seed = seed if kept is None else int(kept.seed)
         self.study = study or parse(kept.spec, Path(), "the stored study")
         self.digest = study.digest if study is not None else str(kept.digest)
         self._lease = self.study.design.lease_minutes * 60
@@ -82,8 +86,8 @@ class Store:
         token, now = secrets.token_urlsafe(32), self._clock()
         days = float(self.study.retention.get("token_days", TOKEN_DAYS))
         row = {
-            "token_hash": _hash(token), "stratum": stratum, "language": language or self.study.language,
-            "state": "new", "page": 0, "enrolled": now, "expires": now + days * 86400,
+            "token_hash": _hash(token), "stratum": stratum, "state": "new", "page": 0, "enrolled": now,
+            "language": leases.word(language) or self.study.language, "expires": now + days * 86400,
         }  # fmt: skip
         with self.database.write() as c:
             number = _key(c.execute(insert(tables.rater).values(row)))
@@ -328,8 +332,8 @@ class Store:
         with self.database.write() as c:
             self._writable(c, leases.owned(c, rater, slot_id, lock=True))
             row = {
-                "slot": slot_id, "role": role, "parts": list(parts_json), "usage": dict(usage or {}),
-                "latency_ms": leases.number(latency_ms), "at": self._clock(),
+                "slot": slot_id, "role": leases.word(role), "parts": list(parts_json), "at": self._clock(),
+                "usage": dict(usage or {}), "latency_ms": leases.number(latency_ms),
             }  # fmt: skip
             return _key(c.execute(insert(tables.message).values(row)))
 
