@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from inspect_ai.solver import Solver
 
 SYSTEMS = ("harm_evaluation", "image_text_relation")
-OURS = ("item", "group", "variant", "first")  # of a sample's metadata; the rest are the case's tags
+OURS = ("item", "group", "variant")  # of a sample's metadata, with FIRST; the rest are the case's tags
+FIRST = "first_turn"
 
 
 class Inspectable(Protocol):
@@ -94,7 +95,8 @@ def _task(system: str, setting: str, options: str | list[str]) -> Task:
             target=row["target"],
             metadata={
                 **row["tags"],
-                **{name: row.get(name, 0) for name in OURS},
+                **{name: row[name] for name in OURS},
+                FIRST: row.get("first", 0),
             },
         )
         for row in recipe.inspection(config)
@@ -129,7 +131,7 @@ def _talk(seed: int) -> Solver:
         async def solve(state: Any, generate: Any) -> Any:
             """Play the conversation."""
             asked, state.messages = state.messages, []
-            turn = state.metadata["first"]
+            turn = state.metadata[FIRST]
             for message in asked:
                 state.messages.append(message)
                 if message.role == "user":
@@ -154,7 +156,7 @@ def _judged(judge: Judge, seed: int) -> Scorer:
             import anyio.to_thread
 
             about = state.metadata
-            tags = {name: tag for name, tag in about.items() if name not in OURS}
+            tags = {name: tag for name, tag in about.items() if name not in (*OURS, FIRST)}
             talk = tuple(incoming(message) for message in state.messages)
             case = Case(
                 str(state.sample_id),
