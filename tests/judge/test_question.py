@@ -1,6 +1,7 @@
 """Fifteen kinds of answer: one form for people and models, everything else refused by name."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import jsonschema
@@ -164,3 +165,28 @@ def test_number_reads_plain_writing_only() -> None:
     for wrong in ("0x10", "1,5", "", None):
         with pytest.raises(ValueError):
             number(wrong)
+
+
+def deep(n: int) -> Any:
+    found: Any = []
+    for _ in range(n):
+        found = [found]
+    return found
+
+
+ODD = [
+    None, True, 10**400, -0.0, 1e308, "1e999", "\ud800", b"1", [], {}, [[]], [None], object(), deep(500),
+    {"best": [], "worst": {}}, {"shape": []}, [{"shape": ["point"]}], {1: 2}, range(10**9),
+    [{"turn": 10**400, "start": 0, "end": 1}], [{"turn": 0, "start": [], "end": {}}],
+    [{"shape": "box", "x": 0, "y": 0, "width": 1e-300, "height": 1}], [{"start": 0, "end": 1, "label": []}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_sent_is_an_answer_or_a_value_error(kind: str) -> None:
+    question = asked(kind)
+    for value in ODD:
+        found = None
+        with suppress(ValueError):
+            found = question.validate(value)
+        json.dumps(found, allow_nan=False)

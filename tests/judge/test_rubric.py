@@ -163,6 +163,9 @@ def test_complete_answers_have_one_form() -> None:
     assert trust.missing({"wary": 2}, na={"wary", "calm"}) == ["sure", "used"]
     with pytest.raises(ValueError, match=r"^no answer: how$"):
         trust.complete({**given, "how": None})
+    note = read_rubric({**TRUST, "items": [{"id": "note", "text": "?", "kind": "text"}]})
+    with pytest.raises(ValueError, match="no answer: note"):
+        note.complete({"note": " \n"})
     assert trust.complete({**given, "used": 0}) == {"wary": 2, "sure": 6, "used": 0}
     with pytest.raises(ValueError, match="no such question: how_much"):
         trust.complete({**given, "how_much": 1})

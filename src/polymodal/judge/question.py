@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -30,6 +31,7 @@ PAIR = ("a", "b", "tie", "both_bad")
 SHAPES: Mapping[str, tuple[str, ...]] = {"point": ("x", "y"), "box": ("x", "y", "width", "height")}
 LONGEST = 20_000  # characters of a text answer
 MOST = 200  # marks in one answer: spans, intervals, regions
+_HUGE = 1e300  # JSON has no larger numbers that every reader takes
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 Answer = Any  # a JSON value: number, string, list or dict, as `Question.validate` gives it
@@ -160,13 +162,13 @@ def number(value: Any) -> float:
     """
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _HUGE:
         raise ValueError(f"a number is needed, not {_short(value)}")
     return float(value)
 
 
 def _short(value: Any) -> str:
-    said = repr(value)
+    said = reprlib.repr(value)  # bounded in length and depth
     return said if len(said) <= 60 else f"{said[:57]}..."
 
 

@@ -78,12 +78,12 @@ class Rubric:
         return tuple(found.values())
 
     def missing(self, values: Mapping[str, Answer], na: Collection[str] = ()) -> list[str]:
-        """Ids of required questions that are shown and neither answered nor marked as not applying."""
+        """Ids of required questions that are shown and have neither an answer nor "does not apply"."""
         return [
             question.id
             for question in self.shown(values)
             if question.required
-            and values.get(question.id) is None
+            and _empty(values.get(question.id))
             and not (question.na and question.id in na)
         ]
 
@@ -285,6 +285,11 @@ def _name(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"an option is text, not {value!r}")
     return value
+
+
+def _empty(answer: Answer) -> bool:
+    """No answer at all; no mark and no option is one, a blank text is none."""
+    return answer is None or (isinstance(answer, str) and not answer.strip())
 
 
 def _met(answer: Answer, among: tuple[Answer, ...]) -> bool:
