@@ -1,4 +1,4 @@
-"""The public contracts: call one on your own part, encoder, metric, split, model, judge or recipe."""
+"""The public contracts: call one on your own part, net, metric, model, judge or recipe."""
 
 from polymodal.testing.chat import check_chat_model
 from polymodal.testing.judges import check_judge, check_subject
