@@ -18,7 +18,7 @@ Every POST carries the CSRF token: as `x-csrf`, or as the form's field `csrf`.
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
@@ -108,23 +108,29 @@ class Door:
             raise ForbiddenError("token")
         return Visit(rater, csrf_of(token), {})
 
-    async def posted(self, request: Request) -> Visit:
-        """Who posts, and what: the CSRF token is right. Raises ForbiddenError."""
-        visit = await run_in_threadpool(self.visitor, request)
-        said: Mapping[str, Any] = {}
-        if request.headers.get("content-type", "").startswith("application/json"):
-            try:
-                said = json.loads(await request.body())
-            except ValueError:
-                raise RefusedError("invalid", "not JSON") from None
-        else:
-            said = dict(await request.form())
+    async def posted(self, request: Request) -> AsyncIterator[Visit]:
+        """Who posts, and what, with the CSRF token right. Raises ForbiddenError or RefusedError."""
+        try:
+            visit = await run_in_threadpool(self.visitor, request)
+            said = await self._said(request)
+            given = request.headers.get("x-csrf") or str(said.get("csrf", ""))
+            if not hmac.compare_digest(given.encode(), visit.csrf.encode()):
+                raise ForbiddenError("csrf")
+            yield visit._replace(said=said)
+        finally:
+            await request.close()  # an upload is a file
+
+    @staticmethod
+    async def _said(request: Request) -> Mapping[str, Any]:
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return dict(await request.form())
+        try:
+            said = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            said = None
         if not isinstance(said, dict):
-            raise RefusedError("invalid", "an object is needed")
-        given = request.headers.get("x-csrf") or str(said.get("csrf", ""))
-        if not hmac.compare_digest(given.encode(), visit.csrf.encode()):
-            raise ForbiddenError("csrf")
-        return visit._replace(said=said)
+            raise RefusedError("invalid", "a JSON object is needed")
+        return said
 
 
 def _refusals(made: FastAPI, desk: Desk) -> None:

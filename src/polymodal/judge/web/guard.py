@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 SAFE = {
@@ -69,6 +69,8 @@ class Guard:
             if not length.isdigit() or int(length) > most:
                 raise _TooLargeError
             await self.app(scope, counted, safely)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except _TooLargeError:
             if not begun:
                 await JSONResponse({"detail": f"more than {most:,} bytes"}, 413)(scope, receive, safely)

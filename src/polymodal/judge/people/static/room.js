@@ -1,8 +1,8 @@
 // A live talk: what one says is shown at once and kept until the server has it; replies are asked for.
-import { event, post } from "./study.js";
+import { post } from "./study.js";
 
 const room = document.getElementById("room");
-const log = room.querySelector(".talk");
+const log = room.querySelector("[role=log] .talk");
 const form = document.getElementById("say");
 const box = form.querySelector("textarea");
 const file = form.querySelector("input[type=file]");
@@ -10,7 +10,13 @@ const state = document.getElementById("room-state");
 const words = JSON.parse(document.body.dataset.words || "{}");
 let shown = Number(room.dataset.shown);
 let wait = 400;
+let attached = [];  // what goes with the next message
 let waiting = null;  // what was said and not yet taken, with its own number so that a retry says it once
+
+function list() {
+  const place = document.getElementById("attached");
+  if (place) place.textContent = "📎 ".repeat(attached.length);
+}
 
 function tell(word) { state.textContent = words[word] || ""; }
 
@@ -44,8 +50,8 @@ async function look() {
 async function send() {
   if (!waiting) return;
   try {
-    const reply = await post("/say", { slot: room.dataset.slot, text: waiting.text, key: waiting.key, ms: Math.round(performance.now()) });
-    if (reply.status === 200) { waiting = null; box.value = ""; box.disabled = false; box.focus(); tell(""); return; }
+    const reply = await post("/say", { slot: room.dataset.slot, text: waiting.text, blobs: waiting.blobs, key: waiting.key });
+    if (reply.status === 200) { waiting = null; attached = []; list(); box.value = ""; box.disabled = false; box.focus(); tell(""); return; }
     if (reply.status === 422) { waiting = null; box.disabled = false; tell(reply.data.reason); return; }
   } catch { tell("offline"); }
   setTimeout(send, 1000);
@@ -53,8 +59,8 @@ async function send() {
 
 function submit() {
   const text = box.value.trim();
-  if (!text || waiting) return;
-  waiting = { text, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+  if ((!text && !attached.length) || waiting) return;
+  waiting = { text, blobs: attached, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
   box.disabled = true;
   tell("saving");
   send();
@@ -70,10 +76,10 @@ file?.addEventListener("change", async () => {
   data.append("file", file.files[0], "upload");  // the file's own name stays on the rater's machine
   try {
     const reply = await fetch("/upload", { method: "POST", headers: { "x-csrf": document.body.dataset.csrf }, body: data });
-    if (reply.status === 200) tell("");
-    else { const said = await reply.json().catch(() => ({})); state.textContent = said.detail || words.refused; }
+    const said = await reply.json().catch(() => ({}));
+    if (reply.status === 200) { attached.push(said.blob); list(); tell(""); }
+    else state.textContent = `${words.refused} ${said.detail || ""}`;
   } catch { tell("offline"); }
   file.value = "";
 });
-document.getElementById("close-room")?.addEventListener("click", () => event("closed"));
 look();

@@ -142,6 +142,7 @@ export function changed(field, delay = 0) {
   field.classList.add("answered");
   complain(field, "");
   conditions();
+  say("saving");
   queue.add(field);
   queue.soon(delay);
   form.dispatchEvent(new CustomEvent("answered", { detail: field.dataset.field }));
