@@ -1,4 +1,4 @@
-"""A chat model as a judge: a rubric's questions on all that was said and shown, quoted as data."""
+"""A chat model as a judge: a rubric's questions on all that was said and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates corrected for a judge's own errors, measured on a few cases that people labelled too."""
+"""Rates corrected for a judge's own errors, measured on cases that people labelled too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every subject on every item, every judge on every case: lazy streams with common random numbers."""
+"""Every subject on every item, every judge on every case: lazy, with common random numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One question of a rubric: fifteen kinds of answer, each checked the same for people and models."""
+"""One question of a rubric: fifteen kinds of answer, checked alike for people and models."""
 
 from __future__ import annotations
 
