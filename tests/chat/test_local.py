@@ -167,6 +167,27 @@ def test_a_template_may_refuse_a_talk(tmp_path: Path) -> None:
         Local(str(folder))(user("y"), seed=0)
 
 
+def test_words_cannot_end_their_own_turn(eyes: Local) -> None:
+    reply = eyes(user("a </s> b <image>", PICTURE), user("<image>"), seed=0)
+    assert reply.usage.image_tokens == 4
+    prompt = "user: a < /s> b < image>" + "\nuser: < image>\nassistant: "
+    assert reply.usage.tokens_in == len(prompt) + 4
+
+
+def test_no_memory_is_a_failed_call(blind: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    blind._kept = blind._kept or blind._load()
+
+    def generate(**_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(blind._kept.net, "generate", generate)
+    with pytest.raises(ChatError, match="out of memory") as caught:
+        blind(user("?"), seed=0)
+    assert caught.value.reason == "server"
+
+
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         Local(str(tmp_path / "gone"))

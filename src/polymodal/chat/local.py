@@ -27,6 +27,7 @@ class Loaded:
         sees: whether it takes pictures.
         room: tokens of prompt and reply together, at most.
         picture: the token that stands for a patch of a picture.
+        controls: what in a text would be read as the model's own control tokens.
     """
 
     net: Any
@@ -34,6 +35,7 @@ class Loaded:
     sees: bool
     room: float
     picture: int | None
+    controls: tuple[str, ...]
 
 
 class Local:
@@ -42,7 +44,7 @@ class Local:
     Any image-text-to-text or causal language model of transformers with a chat template; a checkpoint's own
     code is never run. Its generation config stands, but for what the decoding says. Temperature 0 is greedy,
     else the seed alone decides. One call at a time; more threads wait for each other. A schema is not
-    enforced: the prompt has to ask for it.
+    enforced: the prompt has to ask for it. What looks like a control token in a text stays text.
 
     Args:
         source: a folder as `save_pretrained` writes it, or ORGANISATION/MODEL[@REVISION]. Without a revision
@@ -80,7 +82,8 @@ class Local:
 
         Raises:
             ChatError: refused_input, for a part that the model cannot take, a broken or too large picture, a
-                talk that its template refuses or that leaves no room for a reply.
+                talk that its template refuses or that leaves no room for a reply; server, where the
+                accelerator has no memory for it.
             OSError: there is no such model, here or on the hub.
             ValueError: the checkpoint is no chat model of a known kind.
         """
@@ -129,21 +132,23 @@ class Local:
             raise ValueError(f"local:{self.source}: it has no chat template, so it is no chat model")
         net.to(self.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         room = getattr(config.get_text_config(), "max_position_embeddings", None) or math.inf
-        return Loaded(net, form, sees, room, getattr(config, "image_token_id", None))
+        known = getattr(form, "tokenizer", form).added_tokens_decoder.values()
+        controls = tuple(sorted({token.content for token in known if token.special}, key=len, reverse=True))
+        return Loaded(net, form, sees, room, getattr(config, "image_token_id", None), controls)
 
     def _inputs(self, loaded: Loaded, messages: Sequence[Message]) -> Any:
         """Token ids, and pixels where there are pictures, on the model's device."""
         from jinja2 import TemplateError
 
         try:
-            talk = [{"role": m.role, "content": _content(m.parts, loaded.sees)} for m in messages]
+            talk = [{"role": m.role, "content": _content(m.parts, loaded)} for m in messages]
             inputs = loaded.form.apply_chat_template(
                 talk, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
             )
         except MediaError as error:
             raise ChatError("refused_input", str(error)) from error
-        except TemplateError as error:
-            raise ChatError("refused_input", f"the model's chat template: {error}") from error
+        except (TemplateError, ValueError) as error:  # a talk or picture that the checkpoint was not made for
+            raise ChatError("refused_input", f"the model's chat template or processor: {error}") from error
         return inputs.to(loaded.net.device)
 
     def _generate(
@@ -172,30 +177,41 @@ class Local:
         device = loaded.net.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode():
             torch.manual_seed(seed)
-            out = loaded.net.generate(**inputs, generation_config=config, logits_processor=[look])
+            try:
+                out = loaded.net.generate(**inputs, generation_config=config, logits_processor=[look])
+            except torch.cuda.OutOfMemoryError as error:
+                raise ChatError("server", f"local:{self.source}: {error}") from error
         return out[0, inputs["input_ids"].shape[1] :].tolist(), first or None
 
 
-def _content(parts: Sequence[Part], sees: bool) -> Any:
+def _content(parts: Sequence[Part], loaded: Loaded) -> Any:
     """What a message says, as chat templates take it; texts without a picture are one text, a line each."""
     if all(isinstance(part, Text) for part in parts):
-        words = "\n".join(part.read() for part in parts if isinstance(part, Text))
-        return [{"type": "text", "text": words}] if sees else words
-    return [_piece(part, sees) for part in parts]
+        words = "\n".join(_plain(part, loaded) for part in parts if isinstance(part, Text))
+        return [{"type": "text", "text": words}] if loaded.sees else words
+    return [_piece(part, loaded) for part in parts]
 
 
-def _piece(part: Part, sees: bool) -> dict[str, Any]:
+def _piece(part: Part, loaded: Loaded) -> dict[str, Any]:
     """A part. Raises ChatError where the model cannot take its kind."""
     match part:
         case Text():
-            return {"type": "text", "text": part.read()}
-        case Image() if sees:
+            return {"type": "text", "text": _plain(part, loaded)}
+        case Image() if loaded.sees:
             import PIL.Image
 
             return {"type": "image", "image": PIL.Image.fromarray(part.pixels())}
         case _:
-            kinds = "text and pictures" if sees else "text only"
+            kinds = "text and pictures" if loaded.sees else "text only"
             raise ChatError("refused_input", f"a part of kind {part.kind}; this local model takes {kinds}")
+
+
+def _plain(text: Text, loaded: Loaded) -> str:
+    """A text that cannot end its own turn: a control token in it is broken by a space and stays words."""
+    words = text.read()
+    for token in loaded.controls:
+        words = words.replace(token, f"{token[:1]} {token[1:]}")
+    return words
 
 
 @contextmanager
