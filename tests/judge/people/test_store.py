@@ -13,15 +13,8 @@ from sqlalchemy import create_engine, text
 from tests.judge.people.studies import binaries, made, postgres, unit
 
 from polymodal.judge.people.bots import walk
-from polymodal.judge.people.store import (
-    Rater,
-    RefusedError,
-    Slot,
-    StaleError,
-    Store,
-    Stored,
-    UnavailableError,
-)
+from polymodal.judge.people.store import Store
+from polymodal.judge.people.tables import Rater, RefusedError, Slot, StaleError, Stored, UnavailableError
 from polymodal.judge.people.verdicts import event_rows, rating_rows
 
 NASTY = "'; DROP TABLE answer; -- \" \\ %s :x {{7*7}} <script>alert(1)</script> \ud800 ☃ ا"

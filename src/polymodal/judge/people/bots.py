@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from http.cookies import SimpleCookie
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 
-from polymodal.judge.people.store import Rater, Slot, Store
-from polymodal.judge.people.study import READ, Unit
+from polymodal.judge.people.store import Store
+from polymodal.judge.people.study import READ, Study, Unit
+from polymodal.judge.people.tables import Rater, Slot
 from polymodal.judge.question import Question
 
 Answering = Callable[[Question, Unit | None, np.random.Generator], Any]
@@ -114,3 +120,101 @@ def fill(store: Store, rater: Rater, slot: Slot, *, seed: int, answering: Answer
 def draws(seed: int, *words: str) -> np.random.Generator:
     """A generator of its own for each rater, unit and question."""
     return np.random.default_rng([seed % 2**32, *"\0".join(words).encode()])
+
+
+class Step(NamedTuple):
+    """One request of a visit: what it was, how long it took, and the answers that it acknowledged."""
+
+    what: str
+    seconds: float
+    saved: tuple[tuple[int, str, int], ...] = ()
+
+
+def visit(link: str, study: Study, *, seed: int, answering: Answering = guess) -> Iterator[Step]:
+    """One simulated rater through the pages of a served study, over HTTP, from its link to the end.
+
+    Args:
+        link: `http://HOST:PORT/s/TOKEN`.
+        study: that is served; says what the fields take.
+        seed: of the answers.
+        answering: what is answered.
+
+    Yields:
+        Each request; a change counts as saved when the server has said so.
+
+    Raises:
+        ConnectionError: a reply that a browser would not get, such as 403 or 503.
+    """
+    browser = _Browser(link)
+    try:
+        yield browser.ask("enter", "GET", urlsplit(link).path)
+        while True:
+            yield browser.ask("page", "GET", "/now")
+            page = browser.page
+            if page.get("slot"):
+                yield from _work(browser, page, study, seed, answering)
+            elif page.get("kind") == "consent":
+                yield browser.post("/consent", {"agreed": "yes"}, page["csrf"])
+            elif page.get("onward") is not None:
+                yield browser.post("/next", {"page": page["onward"]}, page["csrf"])
+            else:
+                return
+    finally:
+        browser.connection.close()
+
+
+def _work(
+    browser: _Browser, page: Mapping[str, Any], study: Study, seed: int, answering: Answering
+) -> Iterator[Step]:
+    """The questions of a place, one save each, as a page saves them; then the button."""
+    slot, seq = int(page["slot"]), int(page["seq"])
+    asked = next(p for p in range(len(study.pages)) if study.pages[p].id == page["place"])
+    sides = len(page["cases"])  # which unit it is, no browser learns: any with as many cases will do
+    unit = next((one for one in study.units.values() if len(one.cases) == sides), None)
+    done: dict[str, Any] = {q["id"]: q["value"] for q in page["questions"] if q.get("version")}
+    for question in study.asked(asked).items:
+        fields = {q["id"]: q for q in page["questions"]}
+        shown = {one.id for one in study.asked(asked).shown(done)}
+        if question.id not in fields or question.id in done or question.id not in shown:
+            continue
+        seq += 1
+        value = answering(question, unit, draws(seed, str(slot), question.id))
+        change = {"field": question.id, "value": value, "seq": seq, "version": 0, "ms": float(seq)}
+        yield browser.post("/save", {"slot": slot, "changes": [change]}, page["csrf"], code=True)
+        done[question.id] = value
+    yield browser.post(str(page["action"]), {"slot": slot}, page["csrf"], code=True)
+
+
+class _Browser:
+    """One connection with its cookie."""
+
+    def __init__(self, link: str) -> None:
+        place = urlsplit(link)
+        kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+        self.connection = kind(place.hostname or "", place.port, timeout=60)
+        self.cookie, self.page = "", dict[str, Any]()
+
+    def ask(self, what: str, method: str, path: str, body: str | None = None, **headers: str) -> Step:
+        """A request; JSON replies are kept as `page`."""
+        start = time.perf_counter()
+        self.connection.request(
+            method, path, body, {"accept": "application/json", "cookie": self.cookie, **headers}
+        )
+        reply = self.connection.getresponse()
+        text = reply.read()
+        if reply.status >= 400:
+            raise ConnectionError(f"{method} {path.partition('/s/')[0]}: {reply.status} {text[:200]!r}")
+        for name, morsel in SimpleCookie(reply.getheader("set-cookie", "")).items():
+            self.cookie = f"{name}={morsel.value}"
+        if reply.getheader("content-type", "").startswith("application/json"):
+            self.page = json.loads(text)
+        return Step(what, time.perf_counter() - start)
+
+    def post(self, path: str, said: Mapping[str, Any], csrf: str, *, code: bool = False) -> Step:
+        """A form or, with `code`, what the page's script sends."""
+        kind = "application/json" if code else "application/x-www-form-urlencoded"
+        body = json.dumps(said) if code else urlencode(said)
+        step = self.ask(path[1:], "POST", path, body, **{"content-type": kind, "x-csrf": csrf})
+        results = self.page.get("results", ()) if path == "/save" else ()
+        saved = tuple((int(said["slot"]), str(one["field"]), int(one["version"])) for one in results)
+        return step._replace(saved=saved)

@@ -6,11 +6,12 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from polymodal.judge.blocks import concurrence, efficiency, linked, williams
 from polymodal.judge.people.study import SHARED, Study
 
 PROPOSALS = 40  # swaps tried a place
@@ -89,38 +90,41 @@ def plan(study: Study, *, seed: int = 0) -> Plan:
     Raises:
         PlanError: it cannot be; with the smallest capacity that works.
     """
+    found = _dealt(study, seed)
+    if not found.connected:
+        least = _linking(study, seed)
+        raise PlanError(f"not every rater is linked to every other by a shared case; {least}")
+    return found
+
+
+def _dealt(study: Study, seed: int) -> Plan:
+    """The first plan of five that links all raters, else the last."""
     pages = [(i, page.units) for i, page in enumerate(study.pages) if page.kind in SHARED]
-    if not pages:
-        return Plan((), 0, 0, True, float("nan"), 0)
-    design = study.design
-    found: Plan | None = None
-    for attempt in range(5):
+    found = Plan((), 0, 0, True, float("nan"), 0)
+    for attempt in range(5 if pages else 0):
         rng = np.random.default_rng([study.seed % 2**32, seed % 2**32, attempt])
         seats: list[Seat] = []
-        for stratum, ratings in (design.strata or {"": design.ratings_per_case}).items():
-            blocks = _stratum(study, pages, stratum, ratings, rng)
-            ordered = [_order(study, block, n, seed) for n, block in enumerate(blocks, len(seats))]
-            seats += [
-                Seat(n, stratum, _sided(study, block, n)) for n, block in enumerate(ordered, len(seats))
-            ]
+        for stratum, ratings in (study.design.strata or {"": study.design.ratings_per_case}).items():
+            for block in _stratum(study, pages, stratum, ratings, rng):
+                n = len(seats)
+                seats.append(Seat(n, stratum, _sided(study, _order(study, block, n, seed), n)))
         found = _measured(study, pages, seats)
         if found.connected:
-            return found
-    raise PlanError(f"not every rater is linked to every other by a shared case; {_linking(study, found)}")
+            break
+    return found
 
 
-def _linking(study: Study, failed: Plan | None) -> str:
-    """The least change that can link all raters: a connected graph has at least vertices - 1 edges."""
+def _linking(study: Study, seed: int) -> str:
+    """The least change that links all raters, tried out; as many edges as vertices - 1 are needed anyway."""
     design = study.design
     units = sum(len(page.units) for page in study.pages if page.kind in SHARED)
-    ratings = max(design.ratings_per_case, 2)
+    ratings = design.ratings_per_case if design.strata else max(design.ratings_per_case, 2)
     for cases in range(design.cases_per_rater, units + 1):
         raters = max(design.raters or 0, math.ceil(units * ratings / cases))
-        if units * ratings >= raters + units - 1 and (
-            cases > design.cases_per_rater or ratings > design.ratings_per_case
-        ):
+        wider = replace(design, cases_per_rater=cases, ratings_per_case=ratings)
+        if units * ratings >= raters + units - 1 and _dealt(replace(study, design=wider), seed).connected:
             return f"cases_per_rater {cases} with ratings_per_case {ratings} is the smallest that works"
-    return f"cases_per_rater {units} is the smallest that works"
+    return "a link between the strata or pages is needed: cases that all of them see"
 
 
 Block = list[tuple[int, list[str]]]  # of one rater: units by page
@@ -128,7 +132,7 @@ Block = list[tuple[int, list[str]]]  # of one rater: units by page
 
 def _stratum(
     study: Study,
-    pages: Sequence[tuple[int, tuple[str, ...]]],
+    pages: Sequence[tuple[int, Sequence[str]]],
     stratum: str,
     ratings: int,
     rng: np.random.Generator,
@@ -150,24 +154,24 @@ def _stratum(
         more = math.ceil(total / design.raters)
         other = f", or cases_per_rater {more}" if design.raters >= widest else ""
         raise PlanError(
-            f"{total} ratings{of} do not fit {design.raters} raters of {design.cases_per_rater} cases each, no"
+            f"{total} ratings{of} do not fit {design.raters} raters, {design.cases_per_rater} cases each, no"
             f" item twice; raters {least}{other} is the smallest that works"
         )
-    raters = design.raters or least
-    for extra in range(raters + 1):
-        blocks = _fill(study, needs, raters + extra, rng)
+    for raters in [design.raters] if design.raters else range(least, 2 * least + 1):
+        blocks = _fill(study, needs, raters, rng)
         if blocks is not None:
             return blocks
-        if design.raters is not None:
-            break
-    raise PlanError(f"{total} ratings{of} find no places for {raters} raters without an item twice")
+    raise PlanError(f"{total} ratings{of} find no places without an item twice; more raters are needed")
 
 
 def _needs(study: Study, units: Sequence[str], stratum: str, ratings: int) -> dict[str, int]:
     """Ratings that a stratum owes each unit."""
-    own = {unit: study.units[unit].stratum for unit in units}
-    whole = study.design.ratings_per_case
-    return {unit: whole if at else ratings for unit, at in own.items() if at in ("", stratum) and ratings}
+    whole, found = study.design.ratings_per_case, {}
+    for unit in units:
+        own = study.units[unit].stratum
+        if own in ("", stratum) and (whole if own else ratings):
+            found[unit] = whole if own else ratings
+    return found
 
 
 def _fill(
@@ -228,15 +232,9 @@ class _Deal:
                     return False
                 owed = np.where(free, item_need[self.item], -1)
                 among = np.flatnonzero(owed == owed.max())
-                key = np.lexsort(
-                    (
-                        self.rng.random(len(among)),
-                        -self.need[among],
-                        pairs[among],
-                        self.counts[rater, self.subject[among]],
-                    )
-                )
-                unit = int(among[key[0]])
+                rare = self.counts[rater, self.subject[among]]
+                keys = (self.rng.random(len(among)), -self.need[among], pairs[among], rare)
+                unit = int(among[np.lexsort(keys)[0]])
                 self.blocks[rater].append(unit)
                 self.need[unit] -= 1
                 item_need[self.item[unit]] -= 1
@@ -397,63 +395,3 @@ def _measured(study: Study, pages: Sequence[tuple[int, tuple[str, ...]]], seats:
             n = [counts[name] for name in names]
             spread = max(spread, max(n) - min(n))
     return Plan(tuple(seats), min(low), max(high), linked(grid), min(worth), spread)
-
-
-def concurrence(incidence: Int[np.ndarray, "units raters"]) -> tuple[int, int]:
-    """Least and greatest number of raters that two units share; 0 and 0 for one unit."""
-    if len(incidence) < 2:
-        return 0, 0
-    low, high = incidence.shape[1], 0
-    wide = incidence.astype(np.float32)
-    for i in range(0, len(wide), 512):
-        pairs = wide[i : i + 512] @ wide.T
-        others = ~np.eye(len(wide), dtype=bool)[i : i + 512]
-        low, high = min(low, int(pairs[others].min())), max(high, int(pairs[others].max()))
-    return low, high
-
-
-def linked(incidence: Int[np.ndarray, "units raters"]) -> bool:
-    """Whether every rater reaches every other through shared units."""
-    raters = incidence.shape[1]
-    reached = np.zeros(raters, bool)
-    reached[:1] = True
-    while True:
-        units = (incidence[:, reached] != 0).any(1)
-        wider = reached | (incidence[units] != 0).any(0)
-        if (wider == reached).all():
-            return bool(reached.all())
-        reached = wider
-
-
-def efficiency(incidence: Int[np.ndarray, "units raters"]) -> float:
-    """Average efficiency factor of a block design against complete blocks of as many ratings.
-
-    E is the harmonic mean of the non-zero eigenvalues of R^-1/2 C R^-1/2, C = R - N K^-1 N', with R the
-    ratings a unit, K the block sizes and N the incidence (John and Williams 1995, ch. 2). The Fano plane has
-    v(k-1) / (k(v-1)) = 7/9.
-
-    Returns:
-        In (0, 1]; NaN where there is one unit, or one without ratings.
-    """
-    n: Float[np.ndarray, "units raters"] = incidence[:, incidence.sum(0) > 0].astype(np.float64)
-    ratings, sizes = n.sum(1), n.sum(0)
-    if len(n) < 2 or not ratings.all():
-        return float("nan")
-    root = np.sqrt(ratings)
-    matrix = np.eye(len(n)) - (n / sizes) @ n.T / np.outer(root, root)
-    values = np.linalg.eigvalsh(matrix)
-    kept = values[values > 1e-9]
-    return float(len(kept) / (1 / kept).sum()) if len(kept) else float("nan")
-
-
-def williams(n: int) -> list[list[int]]:
-    """Orders in which each of n things stands at each place, and follows each other one, equally often.
-
-    Returns:
-        n rows for even n, 2n for odd n (Williams 1949).
-    """
-    if n < 2:
-        return [[0]]
-    first = [0] + [(k + 1) // 2 if k % 2 else n - k // 2 for k in range(1, n)]
-    rows = [[(x + i) % n for x in first] for i in range(n)]
-    return rows if n % 2 == 0 else rows + [row[::-1] for row in rows]

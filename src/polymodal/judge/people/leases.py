@@ -29,7 +29,7 @@ from polymodal.judge.people.tables import unit as units
 ENDED = ("withdrawn", "deleted")
 
 # Rows are locked in the order rater, seat, slot, and what another holds is skipped: nobody waits in a circle.
-# A place that goes back keeps its row and its answers; a new row, which `replaces` it, is put up in its stead.
+# A place that goes back keeps its row and answers; a new row, which `replaces` it, is put up in its stead.
 
 
 def found(c: Connection, study: Study, plan: Plan, seed: int, now: float) -> None:
@@ -76,6 +76,11 @@ def hold(c: Connection, rater: Rater) -> Rater:
     if row is None or row.state in ENDED:
         raise RefusedError("state", "this rater has withdrawn")
     return rater_of(row)
+
+
+def mark(c: Connection, rater: int, **values: Any) -> None:
+    """Change what is stored of a rater."""
+    c.execute(update(people).where(people.c.id == rater).values(**values))
 
 
 _OWNED = select(slot).where(slot.c.id == bindparam("place"), slot.c.rater == bindparam("who"))

@@ -15,20 +15,11 @@ from sqlalchemy import Connection, insert, select, update
 from polymodal.judge.people import leases, tables
 from polymodal.judge.people.design import plan
 from polymodal.judge.people.study import READ, Study, parse
-from polymodal.judge.people.tables import (
-    Database,
-    Rater,
-    RefusedError,
-    Slot,
-    StaleError,
-    Stored,
-    UnavailableError,
-    rater_of,
-    slot_of,
-)  # fmt: skip
+from polymodal.judge.people.tables import Rater, RefusedError, Slot, StaleError, Stored, rater_of, slot_of
 from polymodal.judge.question import LONGEST
 
 TOKEN_DAYS = 90.0
+PASS = 0.8  # share of gold, to qualify
 
 
 class Store:
@@ -47,7 +38,7 @@ class Store:
     def __init__(
         self, url: str, study: Study | None = None, *, seed: int = 0, clock: Callable[[], float] = time.time
     ) -> None:
-        self.database = Database(url)
+        self.database = tables.Database(url)
         self._clock = clock
         try:
             with self.database.write() as c:
@@ -71,8 +62,6 @@ class Store:
         """Give the connections back."""
         self.database.close()
 
-    # raters
-
     def enrol(self, stratum: str = "", language: str = "") -> str:
         """A new rater's token: 256 random bits, of which only the hash is kept.
 
@@ -92,7 +81,7 @@ class Store:
         with self.database.write() as c:
             number = _key(c.execute(insert(tables.rater).values(row)))
             word = hashlib.sha256(f"{self.digest} {self.seed} {number}".encode()).hexdigest()[:10]
-            c.execute(update(tables.rater).where(tables.rater.c.id == number).values(pseudonym=f"r{word}"))
+            leases.mark(c, number, pseudonym=f"r{word}")
         return token
 
     def rater(self, token: str) -> Rater | None:
@@ -111,7 +100,7 @@ class Store:
             now = leases.hold(c, rater)
             if now.state in ("new", "declined"):
                 state = "active" if agreed else "declined"
-                c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state))
+                leases.mark(c, rater.id, state=state)
                 leases.note(c, self._clock(), rater.id, None, "consent", {"agreed": agreed})
             return leases.hold(c, rater)
 
@@ -121,7 +110,7 @@ class Store:
         if language not in known:
             raise RefusedError("invalid", f"language {language[:80]!r} is none of: {', '.join(known)}")
         with self.database.write() as c:
-            c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(language=language))
+            leases.mark(c, rater.id, language=language)
 
     def advance(self, rater: Rater, page: int) -> Rater:
         """Go on to a page, which is the next one; to be there already is no error.
@@ -145,15 +134,14 @@ class Store:
             here = self.study.pages[now.page]
             if here.kind not in READ and leases.pick(c, self.study, now, self._clock(), self._lease):
                 raise RefusedError("state", f"page {here.id} has questions left")
-            failed = here.kind == "qualification" and leases.share(c, self.study, now) < float(
-                here.options.get("pass", 0.8)
-            )
+            least = float(here.options.get("pass", PASS)) if here.kind == "qualification" else 0.0
+            failed = leases.share(c, self.study, now) < least
             last = page == len(self.study.pages) - 1 and self.study.pages[page].kind in READ
             state = "failed" if failed else "done" if last else "active"
             if failed:
                 leases.vacate(c, rater.id, self._clock())
             values = {"page": page, "state": state}
-            c.execute(update(tables.rater).where(tables.rater.c.id == rater.id).values(values))
+            leases.mark(c, rater.id, **values)
             leases.note(c, self._clock(), rater.id, None, "page", values)
             return leases.hold(c, rater)
 
@@ -172,12 +160,8 @@ class Store:
             if not keep:
                 leases.erase(c, rater.id)
             state = "withdrawn" if keep else "deleted"
-            c.execute(
-                update(tables.rater).where(tables.rater.c.id == rater.id).values(state=state, token_hash=None)
-            )
+            leases.mark(c, rater.id, state=state, token_hash=None)
             leases.note(c, self._clock(), rater.id, None, "withdrawn", {"kept": keep})
-
-    # places
 
     def lease(self, rater: Rater) -> Slot | None:
         """The rater's next place on the present page, in one transaction; the same one until it is submitted.
@@ -242,7 +226,7 @@ class Store:
         Raises:
             StaleError: another version is stored.
             RefusedError: invalid, done, locked, early, gone or not_yours.
-            UnavailableError: the database is locked or gone.
+            tables.UnavailableError: the database is locked or gone.
         """
         if len(note) > LONGEST:
             raise RefusedError("invalid", f"a remark has at most {LONGEST} characters", [field])
@@ -303,8 +287,6 @@ class Store:
             done = {"state": "done", "submitted": self._clock(), "lease_until": None}
             c.execute(update(tables.slot).where(tables.slot.c.id == slot_id).values(done))
 
-    # what happens besides
-
     def event(
         self,
         rater: Rater | None,
@@ -358,8 +340,6 @@ class Store:
             row = c.execute(select(b).where(b.c.digest == digest, b.c.rater == rater.id)).first()
         return None if row is None else (row.mime, row.data)
 
-    # for the operator
-
     def progress(self) -> dict[str, Any]:
         """How far the study is: places and raters by state, submissions a unit, answers stored."""
         with self.database.read() as c:
@@ -372,8 +352,6 @@ class Store:
             KeyError: no such table.
         """
         return self.database.rows(table)
-
-    # inside a transaction
 
     def _writable(self, c: Connection, row: Any) -> Any:
         """The place, its lease renewed. Raises RefusedError: done, or gone."""
@@ -418,6 +396,3 @@ def _key(result: Any) -> int:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-__all__ = ["Rater", "RefusedError", "Slot", "StaleError", "Store", "Stored", "UnavailableError"]

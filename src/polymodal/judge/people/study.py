@@ -15,18 +15,9 @@ from polymodal.judge.rubric import Rubric, problems, read_rubric
 from polymodal.media import MediaError, Message, Part, Text, part_of
 
 Kind = Literal[
-    "consent",
-    "instructions",
-    "training",
-    "qualification",
-    "block",
-    "instrument",
-    "advice",
-    "delegate",
-    "oversee",
-    "room",
-    "debrief",
-]
+    "consent", "instructions", "training", "qualification", "block", "instrument", "advice", "delegate",
+    "oversee", "room", "debrief",
+]  # fmt: skip
 READ = ("consent", "instructions", "debrief")  # pages without questions
 OWN = ("training", "qualification", "instrument")  # every rater gets all of it
 SHARED = ("block", "advice", "delegate", "oversee", "room")  # cases are dealt out by the plan
@@ -143,7 +134,7 @@ class Study:
         retention: `on_withdrawal` (delete or keep), `token_days`.
         texts: changes of the built-in strings, by language and key.
         seed: of the plan, and of the orders.
-        raw: the file itself, messages included.
+        raw: the file itself.
     """
 
     id: str
@@ -259,9 +250,7 @@ def parse(raw: Mapping[str, Any], root: Path, name: str = "study.json") -> Study
             errors.append(f"{name}: units[{i}].messages: {error}")
     pages = _pages(raw["pages"], units)
     found = Study(
-        id=raw["id"],
-        version=raw["version"],
-        title=raw["title"],
+        **{name: raw[name] for name in ("id", "version", "title")},
         language=raw.get("language", "en"),
         rubrics=asked,
         units=units,

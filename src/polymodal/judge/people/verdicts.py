@@ -27,6 +27,12 @@ TRIALS = (
     "confidence_initial", "confidence_final", "advice_confidence", "rt_initial", "rt_final", "trust", "block",
     "propensity",
 )  # fmt: skip
+RATINGS = (
+    "rater", "item", "subject", "field", "value", "answer", "na", "note", "unit", "group", "variant",
+    "stratum", "rubric", "page", "slot", "position", "repeat", "state", "version", "seq", "saved", "opened",
+    "submitted",
+)  # fmt: skip
+EVENTS = ("at", "rater", "slot", "kind", "data", "client_ms")
 MODES = {"advice": "advise", "delegate": "delegate", "oversee": "autonomous"}
 LEVELS: Mapping[str, Literal["nominal", "ordinal", "interval"]] = {
     "likert": "ordinal",
