@@ -1,7 +1,6 @@
 """A small study with a page of every kind and every kind of question and medium, and its server."""
 # ruff: noqa: E501 - a study file in few lines
 
-import json
 import socket
 import sys
 import threading
@@ -16,12 +15,14 @@ import numpy as np
 import PIL.Image
 import soundfile
 import uvicorn
+from fastapi.testclient import TestClient
 
 from polymodal.chat import ChatModel
 from polymodal.chat.scripted import Scripted
 from polymodal.judge.people.app import app
 from polymodal.judge.people.store import Store
 from polymodal.judge.people.study import Study, parse
+from polymodal.judge.web.guard import csrf_of
 
 SUBJECTS = ("modelzeta", "modelomega")
 SECRETS = (*SUBJECTS, "holdout_secret", "variantsecret", "secretauthor", "unitsecret")
@@ -169,6 +170,28 @@ def weather() -> ChatModel:
 PARTNERS: Mapping[str, ChatModel] = {name: weather() for name in SUBJECTS}
 
 
+class Browser:
+    """A rater's browser as a program: cookie, page as JSON, CSRF token."""
+
+    def __init__(self, site: Any, token: str) -> None:
+        self.client = TestClient(site, base_url="http://localhost", client=("127.0.0.1", 5000))
+        assert self.client.get(f"/s/{token}").status_code == 200
+        self.csrf = csrf_of(token)
+
+    def now(self) -> dict[str, Any]:
+        return dict(self.client.get("/now", headers={"accept": "application/json"}).json())
+
+    def post(self, path: str, **said: Any) -> Any:
+        return self.client.post(path, json=said, headers={"x-csrf": self.csrf})
+
+    def form(self, path: str, **said: Any) -> Any:
+        return self.client.post(path, data={**said, "csrf": self.csrf})
+
+    def save(self, field: str, value: Any, seq: int = 1, version: int = 0, slot: int = 0, **more: Any) -> Any:
+        change = {"field": field, "value": value, "seq": seq, "version": version, "ms": 5, **more}
+        return self.post("/save", slot=slot or self.now()["slot"], changes=[change])
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -204,5 +227,3 @@ def main(folder: str, port: str, pages: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-
-__all__ = ["ADMIN", "PARTNERS", "SCRIPT", "SECRETS", "free_port", "json", "main", "only", "served", "study"]

@@ -1,4 +1,5 @@
 """The study in a real browser: every page and question, reload, no network, a killed server, keys alone."""
+# ruff: noqa: E501 - JavaScript in few lines
 
 import json
 import os
@@ -202,7 +203,9 @@ def talk(tab: Any) -> None:
     """Two turns with a model, one with a picture; what it says is text, and then the room is closed."""
     for n in (1, 2):
         if n == 2:
-            tab.set_input_files("#say input[type=file]", {"name": "secret.png", "mimeType": "image/png", "buffer": dot()})
+            tab.set_input_files(
+                "#say input[type=file]", {"name": "secret.png", "mimeType": "image/png", "buffer": dot()}
+            )
             tab.wait_for_selector("#attached:has-text('📎')")
         tab.fill("#words", f"What is the weather? {n}")
         tab.press("#words", "Enter")
@@ -247,11 +250,18 @@ def test_reload_lost_network_and_back_lose_nothing(browser: Any, folder: Path) -
         tab.go_back()
         assert tab.locator("[data-field=trust]").count() == 1
         tab.context.close()
-    assert {k: said(store)["rate"][k] for k in ("fluent", "fit", "count", "safe")} == {"fluent": 2, "fit": 3, "count": 7, "safe": 1}
+    assert {k: said(store)["rate"][k] for k in ("fluent", "fit", "count", "safe")} == {
+        "fluent": 2,
+        "fit": 3,
+        "count": 7,
+        "safe": 1,
+    }
     store.close()
 
 
-def test_two_tabs_show_the_newer_answer_and_two_raters_nothing_of_each_other(browser: Any, folder: Path) -> None:
+def test_two_tabs_show_the_newer_answer_and_two_raters_nothing_of_each_other(
+    browser: Any, folder: Path
+) -> None:
     found = only(folder, "consent", "rate")
     store = Store(f"sqlite:///{folder / 'two.db'}", found)
     with served(found, store) as url:
@@ -272,7 +282,12 @@ def test_two_tabs_show_the_newer_answer_and_two_raters_nothing_of_each_other(bro
         agree(other)
         assert other.locator("input[data-answer]:checked").count() == 0
         assert other.input_value("[data-field=count] input") == ""
-        mine, theirs = (t.evaluate("[document.querySelector('form#work').dataset.slot, document.querySelector('.picture img').src]") for t in (tab, other))
+        mine, theirs = (
+            t.evaluate(
+                "[document.querySelector('form#work').dataset.slot, document.querySelector('.picture img').src]"
+            )
+            for t in (tab, other)
+        )
         assert mine[0] != theirs[0]
         assert mine[1] != theirs[1]
         assert other.evaluate("url => fetch(url).then(r => r.status)", mine[1]) == 404
@@ -325,7 +340,11 @@ def test_a_killed_server_loses_no_answer(browser: Any, folder: Path) -> None:
     finally:
         server.kill()
         server.wait()
-    assert {k: v for k, v in said(store)["rate"].items() if v is not None} == {"fluent": 1, "fit": 1, "safe": 1}
+    assert {k: v for k, v in said(store)["rate"].items() if v is not None} == {
+        "fluent": 1,
+        "fit": 1,
+        "safe": 1,
+    }
     store.close()
 
 
@@ -410,7 +429,14 @@ def test_on_a_phone_all_is_named_readable_and_in_its_place(
     with served(found, store) as url:
         tab = opened(browser, url, store.enrol(language=language), viewport=PHONE, color_scheme=scheme)
         assert tab.get_attribute("html", "dir") == ("rtl" if language == "ar" else "ltr")
-        for answers in ({}, {"fluent": 1, "fit": 1, "safe": 1}, {"clear": 1}, {"clear": 2}, {"better": "tie"}, {"helpful": 1}):
+        for answers in (
+            {},
+            {"fluent": 1, "fit": 1, "safe": 1},
+            {"clear": 1},
+            {"clear": 2},
+            {"better": "tie"},
+            {"helpful": 1},
+        ):
             assert tab.evaluate(NAMELESS) == []
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
             assert tab.evaluate(OUTSIDE) == []
