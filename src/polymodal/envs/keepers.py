@@ -63,9 +63,9 @@ def course(
     for t in [n] if variant == "st" else range(1, n + 1):
         seen, new = variant != "text" and t >= (image_turn or n), dict[tuple[int, bool, bool], float]()
         for (answered, slipped, refused), p in states.items():
-            history, benign = 0 if variant == "alone" else answered, variant == "benign"
-            asked = {"answered": history, "seen": seen, "benign": benign}
-            refuse, slip = SUBJECTS[name].chances(t / n, HARMS[harm], **asked)
+            history, twin = 0 if variant == "alone" else answered, variant == "benign"
+            chances = partial(SUBJECTS[name].chances, t / n, HARMS[harm])
+            refuse, slip = chances(answered=history, seen=seen, benign=twin)
             slips[t - 1] += 0.0 if slipped else p * (1 - refuse) * slip
             refusals[t - 1] += 0.0 if refused else p * refuse
             for state, chance in (

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from polymodal.media import Image, Invalid, MediaError, Sample, Text, verify
+from polymodal.judge.talks.ready import MARK, lines, made, ready
+from polymodal.media import Image, Invalid, Sample
 from polymodal.media.likeness import near_pictures, picture_hash
 
 SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-MARK, CELL, LONGEST = "<img_turn>", 200_000, 100  # characters of a cell, and turns of a talk, at most
+CELL = 200_000  # characters of a cell at most
 
 
 def read(path: Path, images: Path | None = None) -> Iterator[Sample | Invalid]:
@@ -28,16 +29,10 @@ def read(path: Path, images: Path | None = None) -> Iterator[Sample | Invalid]:
     Raises:
         FileNotFoundError: nothing of the kind there.
     """
-    ready = path / "samples.jsonl" if path.is_dir() else path
+    file = path / "samples.jsonl" if path.is_dir() else path
     stages = [path / name for name in ("ConvGenTextPorted", "ConvGen") if (path / name).is_dir()]
-    if ready.suffix == ".jsonl" and ready.is_file():
-        rows = lines(ready)
-        tags = [row["tags"] if isinstance(row.get("tags"), dict) else {} for row in rows]
-        twins = {str(tag["twin_of"]): row for row, tag in zip(rows, tags, strict=True) if "twin_of" in tag}
-        for k, (row, tag) in enumerate(zip(rows, tags, strict=True), 1):
-            if "twin_of" not in tag:
-                twin = twins.get(str(row.get("id")), {})
-                yield _ready(row, tag, f"{ready.name}:{k}", images or ready.parent, twin)
+    if file.suffix == ".jsonl" and file.is_file():
+        yield from ready(file, images or file.parent)
     elif stages:
         for file in sorted(stages[0].glob("*.tsv")):
             for k, cells in enumerate(_cells(file, header=True), 2):
@@ -47,24 +42,6 @@ def read(path: Path, images: Path | None = None) -> Iterator[Sample | Invalid]:
             yield _recorded(cells, f"{path.name}:{k}", path.stem)
     else:
         raise FileNotFoundError(f"{path}: neither samples.jsonl, nor ConvGen/, nor a run's .tsv")
-
-
-def lines(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Objects of a JSON Lines file; a line that is none has no keys.
-
-    Raises:
-        ValueError: a row lacks a needed key.
-    """
-    found = []
-    for k, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        found.append(row if isinstance(row, dict) else {})
-        if missing := [key for key in needed if key not in found[-1]]:
-            raise ValueError(f"{path.name}:{k}: no {', '.join(missing)}")
-    return found
 
 
 def policies(path: Path) -> dict[str, dict[str, str]]:
@@ -126,19 +103,6 @@ def _cells(path: Path, *, header: bool = False) -> Iterator[Any]:
         csv.field_size_limit(before)
 
 
-def _ready(
-    row: dict[str, Any], tags: Mapping[str, Any], where: str, folder: Path, twin: Mapping[str, Any]
-) -> Sample | Invalid:
-    more = {key: row.get(key) for key in ("seed", "port", "system")}
-    more |= {f"twin{t}": text for t, text in enumerate(twin.get("turns") or [], 1)}
-    tags = {"policy": row.get("target"), "harm": row.get("target"), **tags}
-    images = [folder / str(row["image"])] if row.get("image") else []
-    made = _made(
-        str(row.get("id") or where), where, row.get("turns"), images, row.get("image_turn"), tags, more
-    )
-    return replace(made, group=str(row["group"])) if isinstance(made, Sample) and row.get("group") else made
-
-
 def _official(row: Mapping[str, Any], where: str, stem: str, folder: Path) -> Sample | Invalid:
     """A row of ConvGen: a Python list of turns in a cell, the picture by file, or by its row's number."""
     cell, name, number = row.get("GenConv") or "", str(row.get("MinedImages") or ""), row.get("Index")
@@ -155,7 +119,7 @@ def _official(row: Mapping[str, Any], where: str, stem: str, folder: Path) -> Sa
     if isinstance(turns, list) and str(row.get("NumTurns") or len(turns)).strip() != str(len(turns)):
         tags["told_turns"] = row["NumTurns"]  # the list wins
     here = folder / f"{stem}_images"
-    return _made(
+    return made(
         f"{stem}-{number}",
         where,
         turns,
@@ -180,7 +144,7 @@ def _recorded(row: Sequence[str], where: str, stem: str) -> Sample | Invalid:
         [text for role, text in texts if role == "user"],
         {"harm": harm, "policy": harm, "subject": stem},
     )
-    return _made(row[0], where, turns, [], None, tags, more)
+    return made(row[0], where, turns, [], None, tags, more)
 
 
 def _plain(text: Any) -> Any:
@@ -188,37 +152,3 @@ def _plain(text: Any) -> Any:
     return (
         text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r") if isinstance(text, str) else text
     )
-
-
-def _made(
-    item: str,
-    where: str,
-    turns: Any,
-    images: Sequence[Path],
-    shown: Any,
-    tags: Mapping[str, Any],
-    more: Mapping[str, Any],
-) -> Sample | Invalid:
-    """A conversation of these turns and the first of these pictures that is there, or what is wrong with it."""
-    if not isinstance(turns, list) or not 0 < len(turns) <= LONGEST:
-        return Invalid(item, where, "schema", f"turns are a list of 1 to {LONGEST} texts")
-    if not all(isinstance(turn, str) and turn.strip() for turn in turns):
-        return Invalid(item, where, "schema", "a turn is no text, or empty")
-    marked = [t for t, turn in enumerate(turns, 1) if MARK in turn] or [shown or int(bool(images))]
-    if len(marked) > 1 or not isinstance(marked[0], int) or not 0 <= marked[0] <= len(turns):
-        return Invalid(item, where, "schema", f"one turn shows the picture, not {marked} of {len(turns)}")
-    parts: dict[str, Any] = {
-        f"turn{t}": Text(turn.replace(MARK, "").strip()) for t, turn in enumerate(turns, 1)
-    }
-    parts |= {name: Text(text) for name, text in more.items() if isinstance(text, str) and text}
-    kept: dict[str, str | float] = {k: v for k, v in tags.items() if isinstance(v, str | int | float)}
-    if not images:
-        return Sample(item, parts, None, item, kept | {"image_turn": 0})
-    picture = Image(next((path for path in images if path.is_file()), images[-1]))
-    try:
-        verify(picture)
-        return Sample(
-            item, parts | {"image": picture}, None, picture.digest(), kept | {"image_turn": marked[0]}
-        )
-    except MediaError as error:
-        return Invalid(item, where, error.reason, str(error))
