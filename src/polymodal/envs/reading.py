@@ -1,10 +1,11 @@
 """Words in pictures: signs, captions and screens read by rapidocr, one thread."""
 
+from collections.abc import Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
 
-from polymodal.media import Image
+from polymodal.media import Image, MediaError, Sample
 
 LANGUAGES = ("de", "en", "es", "et", "fr", "it", "lt", "lv", "nl", "pl", "pt", "zh")
 SIDE = 256  # smaller pictures are enlarged to this, pixels; the engine's own 736 is eight times slower
@@ -52,3 +53,21 @@ def _engine() -> Any:
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
     limits = {"Det.limit_side_len": SIDE, "Global.text_score": SURE, "Global.use_cls": False}
     return RapidOCR(params={**threads, **limits, "Global.log_level": "critical"})
+
+
+def read_all(samples: Sequence[Sample]) -> dict[str, str]:
+    """The words in each sample's `image` by the sample's id; "" where there is none to read.
+
+    The language is the sample's tag `language`. A job for a run: each picture is read once.
+
+    Raises:
+        ValueError: a language that the models cannot read.
+    """
+    found: dict[str, str] = {}
+    for sample in samples:
+        image, language = sample.parts.get("image"), str(sample.tags.get("language", "en"))
+        try:
+            found[sample.id] = read_text(image, language) if isinstance(image, Image) else ""
+        except MediaError:
+            found[sample.id] = ""
+    return found
