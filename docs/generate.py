@@ -33,16 +33,20 @@ def row(name: str, result: dict[str, Any]) -> str:
     """A line of the README table: the headline, beside the best baseline and a negative control."""
     estimates, legend = result["estimates"], result["sections"]["legend"]
     headline = next((key for key in estimates if legend[key].get("headline")), next(iter(estimates)))
-    world = headline.rpartition("/")[0]
-    near = [key for key in estimates if key.rpartition("/")[0] == world] if world else list(estimates)
-    sign = -1 if estimates[headline].get("better") == "lower" else 1
-    baselines = [key for key in near if legend[key]["role"] == "baseline"]
-    best = max(baselines, key=lambda key: sign * estimates[key]["mean"])
+    world, _, what = headline.rpartition("/")
+    near = [key for key in estimates if key.rpartition("/")[0] == world or key.rpartition("/")[2] == what]
+    better = estimates[headline].get("better")
+    sign = -1 if better == "lower" else 1
+    rivals = [key for key in near if legend[key]["role"] == "baseline" and estimates[key]["better"] == better]
+    best = max(rivals, key=lambda key: sign * estimates[key]["mean"])
     controls = [key for key in near if legend[key]["role"] == "control"]
-    control = next((key for key in controls if key.endswith("shuffled targets")), controls[0])
+    controls += [key for key in estimates if legend[key]["role"] == "control"]
+    shuffled = [key for key in controls if key.endswith("shuffled targets") or legend[key].get("negative")]
+    control = (shuffled or controls)[0]
     counts = Counter(claim["verdict"] for claim in result["claims"])
     verdicts = " · ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items(), reverse=True))
-    beside = [f"{key.rpartition('/')[2]} {interval(estimates[key])}" for key in (best, control)]
+    names = [key.removeprefix(world + "/") for key in (best, control)]
+    beside = [f"{n} {interval(estimates[key])}" for n, key in zip(names, (best, control), strict=True)]
     return (
         f"| `{name}` | {headline} | {interval(estimates[headline])} | {estimates[headline]['n']:,} "
         f"| {beside[0]} | {beside[1]} | {verdicts} |"

@@ -155,7 +155,7 @@ def _head(folder: Path, result: Result) -> Page:
     timing = folder / "timing.json"
     return {
         "panels": [_panel(group, rows) for group, rows in groups.items()],
-        "tiles": _tiles(groups),
+        "tiles": _tiles(groups, next((name for name, about in legend.items() if about.get("headline")), "")),
         "methods": sorted({e.method for e in result.estimates.values() if e.method not in ("", "exact")}),
         "verdicts": Counter(claim["verdict"] for claim in result.claims),
         "timing": json.loads(timing.read_text(encoding="utf-8")) if timing.exists() else None,
@@ -239,17 +239,20 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
     return estimate.low, estimate.mean, estimate.high
 
 
-def _tiles(groups: Mapping[str, list[Page]]) -> list[Page]:
-    """The first result of each group (four at most) with the group's best baseline beside it."""
+def _tiles(groups: Mapping[str, list[Page]], headline: str) -> list[Page]:
+    """The headline's figure of each group (else its first result; four groups at most) beside a baseline."""
     tiles = []
+    wanted = _split(headline)[1]
     for group, rows in groups.items():
         results = [row for row in rows if row["role"] == "result" and _is_plotted(row["estimate"])]
         results = [row for row in results if not _is_difference(row["estimate"])]
         if not results:
             continue
-        first = results[0]
-        rivals = [row for row in rows if row["role"] == "baseline" and math.isfinite(row["estimate"].mean)]
-        sign = -1 if first["estimate"].better == "lower" else 1
+        first = next((row for row in results if _split(row["name"])[1] == wanted), results[0])
+        better = first["estimate"].better
+        rivals = [row for row in rows if row["role"] == "baseline" and row["estimate"].better == better]
+        rivals = [row for row in rivals if math.isfinite(row["estimate"].mean)]
+        sign = -1 if better == "lower" else 1
         best = max(rivals, key=lambda row: sign * row["estimate"].mean, default=None)
         tiles.append({**first, "group": group, "baseline": best, "span": _on_unit(first["estimate"])})
     return tiles[:4]
