@@ -15,6 +15,7 @@ from polymodal.metrics.people.trust import learning, trust_calibration
 from polymodal.metrics.reliance import Trials, advised, delegated, weight_of_advice
 
 ANSWERS = ("truth", "advice", "initial", "final")
+FEWEST = 10  # different numbers; with no more, they are names of options and not amounts
 
 
 def trials(columns: Mapping[str, Array]) -> Trials:
@@ -70,6 +71,8 @@ def stated(columns: Mapping[str, Array], *, seed: int = 0, draws: int = 2000) ->
     try:
         numbers = [columns[name].astype(np.float64) for name in ANSWERS[1:]]
     except (KeyError, TypeError, ValueError):
+        return found
+    if len(np.unique(numbers[0])) <= FEWEST:
         return found
     raw, clipped = weight_of_advice(numbers[1], numbers[0], numbers[2])
     found["weight of advice, raw"] = mean(raw, group=rater, seed=seed, draws=draws)

@@ -1,8 +1,8 @@
 """User trust: when people rely on a vision model's advice, and whether they should (arXiv 2505.05318).
 
 Claim
-    A survey: trust in vision-language models along three axes (capabilities, collaboration modes, behaviours of
-    the agent), with users' requirements. It has no algorithm; its axes and requirements are built here.
+    A survey: trust in vision-language models along three axes (capabilities, collaboration modes, behaviours
+    of the agent), with users' requirements. It has no algorithm; what it asks for is built here.
 Kept
     The three axes as an editable taxonomy; trust bound to context, over time, apart from what people do.
 Left out

@@ -12,7 +12,6 @@ import numpy as np
 
 from polymodal.chat import Usage, ask, user
 from polymodal.media import Image, Text
-from polymodal.metrics import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,8 +94,10 @@ def act(
     surer: NDArray[np.bool_],
     asks: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int_] | None, NDArray[np.int_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """What comes of trials: `query` (advice on request), `advise` (after an own answer), `delegate` (before
-    seeing), `share` (whoever is surer answers), `autonomous` (the agent acts, the person may veto).
+    """What comes of trials in a mode of collaboration.
+
+    `query`: advice on request; `advise`: after an own answer; `delegate`: chosen before seeing; `share`:
+    whoever is surer answers; `autonomous`: the agent acts, the person may veto.
 
     Returns:
         Own answers before the advice (None where the mode has none), final answers, whether the person

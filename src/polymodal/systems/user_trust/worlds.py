@@ -50,7 +50,7 @@ def trials(arm: str, mode: method.Mode, n: int, each: int, pool: Pool, *, seed: 
     )  # fmt: skip
     played = played & (stated >= method.WITHHELD) if arm == "abstain" else played
     a, b = p.course((x["advice"] == 0).astype(np.float64).reshape(n, each), data.UP, data.DOWN)
-    trust = np.clip(np.round(1 + 6 * (a.ravel() * x["start"] + b.ravel()) + x["slip"]), 1, 7)
+    trust = np.clip(np.round(1 + 6 * (a.ravel() + b.ravel() * x["start"]) + x["slip"]), 1, 7)
 
     def text(values: Any, there: Any = True) -> list[str | None]:
         return [str(v) if k else None for v, k in np.broadcast(values, np.broadcast_to(there, size))]
