@@ -97,10 +97,11 @@ class Server:
 
 
 def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
-    words = len(json.dumps(body["messages"]).split())
-    usage = {"prompt_tokens": words, "completion_tokens": len(text.split())}
+    asked, said = len(json.dumps(body["messages"]).split()), len(text.split())
+    usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return {"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+    named = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    return {**named, "choices": [choice], "usage": usage}
 
 
 def http(status: int, body: bytes, extra: str) -> bytes:

@@ -18,7 +18,7 @@ from polymodal.chat.cached import key_of
 from polymodal.runs import Cache
 
 ROOT = Path(__file__).parents[2]
-ITEMS, SHARE = 120, 0.3
+ITEMS, SHARE = 100, 0.3
 QUICK = [fault for fault in FAULTS if fault not in ("hang", "cut")]  # the SDK waits half a second after those
 
 
@@ -91,7 +91,7 @@ def first_words(body) -> str:
 
 
 def test_killed_at_random_points_and_taken_up_nothing_kept_is_asked_again(tmp_path):
-    draw, items, kills = random.Random(5), 100, 3
+    draw, items, kills = random.Random(5), 80, 2
     store, out = tmp_path / "calls.sqlite", tmp_path / "out.json"
     env = {k: v for k, v in os.environ.items() if not k.startswith("COV")}  # a killed child has none to give
     with Server(answer, latency=0.01, fault=lambda b, t: storm(b, t, QUICK)) as server:
