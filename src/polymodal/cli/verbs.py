@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polymodal.cli import bridge, data
+from polymodal.cli import bridge, data, study
 from polymodal.cli.group import Verbs
 from polymodal.cli.tables import cells, draw, number, outcome, rulings
 from polymodal.systems import shelf
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.data, name="data")
+app.add_typer(study.study, name="study")
 app.command("inspect-log")(bridge.inspect_log)
 
 Options = Annotated[list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Change one field.")]
