@@ -106,9 +106,7 @@ def test_every_question_has_a_name_and_its_stored_answer(pages: Pages) -> None:
     ]  # fmt: skip
     assert fields["place"]["shapes"] == ["point", "box"]
     assert fields["place"]["picture"]["width"] == 320
-    html = pages.render(
-        "work.html", "en", questions=list(fields.values()), cases=[], buttons=[], slot=1, seq=0
-    )
+    html = pages.render("work.html", "en", questions=list(fields.values()), cases=[], slot=1, seq=0)
     assert html.count("<legend") == len(KINDS)
     assert "&#13;\nIt slept." in html
     assert SCRIPT not in html

@@ -306,7 +306,7 @@ class Desk:
 
     def _work(self, rater: Rater, csrf: str, slot: Slot) -> Context:
         """A place with its case and its questions; before the reveal only what comes first."""
-        here, w = self.study.pages[slot.page], self.pages.words(rater.language)
+        here = self.study.pages[slot.page]
         given = self.store.answers(rater, slot.id)
         before = bool(here.first) and slot.revealed is None
         questions = [q for q in self.study.asked(slot.page).items if not before or q.id in here.first]
@@ -320,7 +320,6 @@ class Desk:
             "seq": max((stored.seq for stored in given.values()), default=0),
             "questions": self.pages.fields(rater, slot, questions, given, locked=locked, cases=cases),
             "action": "/reveal" if before else "/submit",
-            "buttons": [{"value": "", "text": w["reveal"] if before else w["done"]}],
             "room": self.rooms.shown(rater, slot) if here.kind == "room" else None,
         }  # fmt: skip
 

@@ -87,7 +87,13 @@ class Queue {
   }
 
   later(code) {
-    if (code === 403 || code === 404 || code === 410) { say("closed", "bad"); return false; }
+    if (code === 410) {  // submitted in another tab, or gone to somebody else after a long pause
+      this.items = [];
+      this.keep();
+      location.assign("/now");
+      return false;
+    }
+    if (code === 403 || code === 404) { say("closed", "bad"); return false; }
     say(code === 0 ? "offline" : "busy", "bad");
     this.timer = setTimeout(() => this.flush(), this.wait);
     this.wait = Math.min(this.wait * 2, 8000);
@@ -148,14 +154,14 @@ export function changed(field, delay = 0) {
   form.dispatchEvent(new CustomEvent("answered", { detail: field.dataset.field }));
 }
 
-async function submit(kind) {
+async function submit() {
   const button = form.querySelector("button[type=submit]");
   button.setAttribute("aria-busy", "true");
   try {
     if (!(await queue.flush())) return;
     if (fields.some((field) => field.classList.contains("wrong") && !field.hidden)) { lead(); return; }
-    const reply = await post(form.getAttribute("action"), { slot: form.dataset.slot, kind });
-    if (reply.status === 200) { location.assign(reply.data.to || "/now"); return; }
+    const reply = await post(form.getAttribute("action"), { slot: form.dataset.slot });
+    if (reply.status === 200 || reply.status === 410) { location.assign(reply.data.to || "/now"); return; }
     if (reply.status === 422) {
       for (const name of reply.data.missing || []) if (fieldOf(name)) complain(fieldOf(name), words.missing);
       say("incomplete", "bad");
@@ -196,9 +202,9 @@ function start() {
   }
   for (const item of queue.items) if (fieldOf(item.field)) show(fieldOf(item.field), item);
   conditions();
-  form.addEventListener("submit", (done) => { done.preventDefault(); submit(done.submitter?.value || ""); });
+  form.addEventListener("submit", (done) => { done.preventDefault(); submit(); });
   document.addEventListener("keydown", (pressed) => {
-    if (pressed.key === "Enter" && (pressed.ctrlKey || pressed.metaKey)) { pressed.preventDefault(); submit(""); }
+    if (pressed.key === "Enter" && (pressed.ctrlKey || pressed.metaKey)) { pressed.preventDefault(); submit(); }
   });
   if (queue.items.length) queue.soon(0);
   addEventListener("online", () => queue.flush());
