@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.chat import uniform
+from polymodal.judge.calibration import calibrate
 from polymodal.judge.labels import Labels
 from polymodal.media import Sample
 from polymodal.metrics import Estimate, Metric, difference, holm, proportion
@@ -120,6 +122,45 @@ class Figures:
             rows.append([name, one.mean, interval, self.estimates[name].p, one.n_valid])
         note = "paired by item, whole groups resampled"
         self.table(title, note, ("difference", "mean", "interval", "p (Holm)", "pairs"), rows)
+
+    def sampled(self, score: str, subjects: Sequence[str], n: int) -> Labels:
+        """The first judge's labels of `n` talks with and `n` without a score, as if by a person."""
+        columns = ("subject", "item", "variant")
+        part = self.labels.where(score=score, judge=self.first, subject=list(subjects))
+        units = list(zip(*(part.column(name) for name in columns), part.values(), strict=True))
+        order = sorted(units, key=lambda unit: uniform("label", self.seed, *unit[:3]))
+        kept = [unit for value in (1, 0) for unit in [one for one in order if one[3] == value][:n]]
+        named, by = (*columns, "value"), {"judge": "person", "score": score}
+        return Labels.from_rows(dict(zip(named, one, strict=True)) | by for one in kept)
+
+    def corrected(
+        self, judge: str, people: Labels, score: str, subjects: Sequence[str], variant: str
+    ) -> dict[str, tuple[Estimate, Estimate]]:
+        """A judge's rates as they are and corrected for its errors, by subject; with a table of the errors.
+
+        A judge that tells nothing, or of whom too little is known, gets a table that says so, and no rates.
+        """
+        mine, label = self.labels.where(judge=judge), judge.partition("@")[0]
+        try:
+            correction = calibrate(mine, people, score=score, date="-")
+        except ValueError as error:
+            self.table(f"{label} is not corrected", str(error), ["judge"], [[judge]])
+            return {}
+        (tp, n1), (tn, n0) = correction.sensitivity, correction.specificity
+        rows = [["1", tp, n1 - tp], ["0", n0 - tn, tn]]
+        self.table(f"{label} against labels", f"{correction.n} talks", ["label", "says 1", "says 0"], rows)
+        raw = mine.where(variant=variant).rates(score, better="lower")
+        about: dict[str, Any] = {
+            "better": "lower",
+            "seed": self.seed,
+            "draws": self.draws,
+            "variant": variant,
+        }
+        return {
+            name: (raw[name, variant].estimate, correction.apply(mine, subject=name, **about))
+            for name in subjects
+            if (name, variant) in raw
+        }
 
     def by_turn(
         self,

@@ -15,7 +15,7 @@ from polymodal.chat import said
 from polymodal.judge.case import Case, Judge, Verdict
 from polymodal.judge.grid import Answer, case_of, verdicts
 from polymodal.judge.labels import Labels
-from polymodal.media import Image
+from polymodal.media import Image, Invalid
 
 REPLY = ("case", "message", "digest", "length", "start", "end", "text")
 
@@ -127,3 +127,13 @@ def summed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         known = total.setdefault(row["name"], {**row, **{key: 0 for key in row if key != "name"}})
         known |= {key: known[key] + value for key, value in row.items() if key != "name"}
     return [total[name] for name in sorted(total)]
+
+
+def troubles(lost: Iterable[Invalid], jobs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The report's `invalid`: samples that could not be used and talks that broke off, by reason."""
+    found: dict[str, list[str]] = {}
+    for one in lost:
+        found.setdefault(one.reason, []).append(f"{one.where}: {one.detail}")
+    for case, error in (pair for job in jobs for pair in job.get("errors", ())):
+        found.setdefault(f"subject: {error}", []).append(case)
+    return [{"reason": key, "n": len(rows), "first": rows[0]} for key, rows in sorted(found.items())]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from polymodal.chat import ChatError, ChatModel, ask, system, user
 from polymodal.judge.case import Case, Judge
 from polymodal.judge.grid import call_seed
+from polymodal.judge.talks.kept import digest
+from polymodal.judge.talks.talk import converse
 from polymodal.media import Message, Sample, Text
 
 NEXT = {
@@ -113,3 +115,48 @@ def replayed(sample: Sample, log: Sequence[Mapping[str, Any]]) -> Sample:
     kept = [Text(row["message"]) for row in log if not row["removed"]]
     parts |= {f"turn{t}": text for t, text in enumerate(kept, 1)}
     return replace(sample, parts=parts, tags={**sample.tags, "image_turn": 1})
+
+
+def led(
+    subject: ChatModel,
+    attacker: ChatModel,
+    judge: Judge,
+    samples: Iterable[Sample],
+    goals: Mapping[str, str],
+    *,
+    seed: int,
+    backtracks: int,
+    full: bool,
+) -> dict[str, Any]:
+    """Lead a subject on from every opening; what a run needs of it, as values that any job may return.
+
+    Args:
+        subject: under test.
+        attacker: writes the next message.
+        judge: see `lead`.
+        samples: openings; their tag `policy` names the goal.
+        goals: by policy.
+        seed: of the run.
+        backtracks: at most; -1 plays the samples' own turns instead, for comparison.
+        full: keep the words, else their digests.
+
+    Returns:
+        `rows` of item, defect, backtracks and reason; `log` of item, attempt, message, reply, refused,
+        removed and score.
+    """
+    rows: list[list[Any]] = []
+    log: list[list[Any]] = []
+    for sample in samples:
+        if backtracks < 0:
+            messages, _ = converse(subject, sample, seed=seed)
+            about = (sample.id, sample.id, sample.group or sample.id, "", "fixed")
+            verdict = judge(Case(*about, messages, str(sample.target or ""), sample.tags), seed=seed)
+            rows.append([sample.id, verdict.scores.get("defect", 0.0), 0, verdict.reason])
+            continue
+        goal = goals.get(str(sample.tags.get("policy")), "")
+        one = lead(subject, attacker, judge, sample, goal=goal, seed=seed, backtracks=backtracks)
+        rows.append([sample.id, float(one.defect), one.backtracks, one.reason])
+        for k, row in enumerate(one.log, 1):
+            words = [row[key] if full else digest(row[key]) for key in ("message", "reply")]
+            log.append([sample.id, k, *words, row["refused"], row["removed"], row["score"]])
+    return {"rows": rows, "log": log}

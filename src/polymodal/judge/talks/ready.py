@@ -1,15 +1,19 @@
-"""Ready conversations: `samples.jsonl` with turns and a picture; what cannot be used says why."""
+"""What a person brings to talks: ready conversations, pictures with words, labels by people."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from polymodal.judge.labels import Labels
 from polymodal.media import Image, Invalid, MediaError, Sample, Text, verify
+from polymodal.media.likeness import near_pictures, picture_hash
 
+SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 MARK, LONGEST = "<img_turn>", 100  # where the picture is shown; turns of a talk at most
 
 
@@ -105,3 +109,42 @@ def made(
         )
     except MediaError as error:
         return Invalid(item, where, error.reason, str(error))
+
+
+def pictures(folder: Path) -> list[Sample]:
+    """The person's own pictures, with title and words; `metadata.jsonl` (file, title, tags) or file names."""
+    listed = folder / "metadata.jsonl"
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SHOWN]
+    rows = [{"file": str(file.relative_to(folder))} for file in files]
+    found = []
+    for row in lines(listed, ("file",)) if listed.is_file() else rows:
+        title = str(row.get("title") or Path(row["file"]).stem)
+        words = f"{title} {row.get('tags', '')}".lower().replace("_", " ")
+        tags: dict[str, str | float] = {"title": title, "words": " ".join(re.findall(r"\w+", words))}
+        found.append(Sample(row["file"], {"image": Image(folder / row["file"])}, tags=tags))
+    return found
+
+
+def merged(samples: list[Sample]) -> list[Sample]:
+    """Samples whose pictures are near-duplicates (difference hash, 6 bits of 64 at most) in one group."""
+    seen = {one.group: picture for one in samples if isinstance(picture := one.parts.get("image"), Image)}
+    names, of = list(seen), {name: name for name in seen}
+    for i, j, _ in near_pictures([picture_hash(one.pixels()) for one in seen.values()]):
+        of |= {name: of[names[i]] for name in names if of[name] == of[names[j]]}
+    return [replace(one, group=of.get(one.group, one.group)) for one in samples]
+
+
+def people(path: Path) -> Labels:
+    """Human labels of talks from JSON Lines: case (`subject|item|variant`), rater, score, value.
+
+    Raises:
+        ValueError: a row that is not so; the message names it.
+    """
+    rows = []
+    for k, row in enumerate(lines(path, ("case", "rater", "score", "value")), 1):
+        case = str(row["case"]).split("|")
+        if len(case) != 3:
+            raise ValueError(f"{path.name}:{k}: a case is subject|item|variant, not {row['case']!r}")
+        about = {"judge": str(row["rater"]), "score": str(row["score"]), "value": float(row["value"])}
+        rows.append(dict(zip(("subject", "item", "variant"), case, strict=True)) | about)
+    return Labels.from_rows(rows)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from polymodal.judge.talks.ready import MARK, lines, made, ready
-from polymodal.media import Image, Invalid, Sample
-from polymodal.media.likeness import near_pictures, picture_hash
+from polymodal.media import Invalid, Sample
 
-SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 CELL = 200_000  # characters of a cell at most
 
 
@@ -50,47 +46,10 @@ def policies(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         ValueError: a policy lacks id, harm, name, rule or judge_note (which may be empty).
     """
-    file = (
-        path if path.name == "policies.jsonl" else (path if path.is_dir() else path.parent) / "policies.jsonl"
-    )
+    folder = path if path.is_dir() else path.parent
+    file = path if path.name == "policies.jsonl" else folder / "policies.jsonl"
     rows = lines(file, ("id", "harm", "name", "rule", "judge_note")) if file.is_file() else []
     return {row["id"]: row for row in rows}
-
-
-def pictures(folder: Path) -> list[Sample]:
-    """The person's own pictures, with title and words; `metadata.jsonl` (file, title, tags) or file names."""
-    listed, files = (
-        folder / "metadata.jsonl",
-        [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in SHOWN],
-    )
-    rows = [{"file": str(file.relative_to(folder))} for file in files]
-    found = []
-    for row in lines(listed, ("file",)) if listed.is_file() else rows:
-        title = str(row.get("title") or Path(row["file"]).stem)
-        words = f"{title} {row.get('tags', '')}".lower().replace("_", " ")
-        tags: dict[str, str | float] = {"title": title, "words": " ".join(re.findall(r"\w+", words))}
-        found.append(Sample(row["file"], {"image": Image(folder / row["file"])}, tags=tags))
-    return found
-
-
-def merged(samples: list[Sample]) -> list[Sample]:
-    """Samples whose pictures are near-duplicates (difference hash, 6 bits of 64 at most) in one group."""
-    seen = {one.group: picture for one in samples if isinstance(picture := one.parts.get("image"), Image)}
-    names, of = list(seen), {name: name for name in seen}
-    for i, j, _ in near_pictures([picture_hash(one.pixels()) for one in seen.values()]):
-        of |= {name: of[names[i]] for name in names if of[name] == of[names[j]]}
-    return [replace(one, group=of.get(one.group, one.group)) for one in samples]
-
-
-def labels(path: Path) -> Iterator[tuple[str, str, str, float]]:
-    """Case, rater, score and value of human labels (JSON Lines) or of an official verdict file (`.tsv`)."""
-    if path.suffix != ".tsv":
-        for row in lines(path, ("case", "rater", "score", "value")):
-            yield row["case"], row["rater"], row["score"], float(row["value"])
-        return
-    for cells in _cells(path):
-        marks = (("defect", cells[1].strip()), ("refusal", cells[3].strip()))
-        yield from ((cells[0], "official", score, float(mark)) for score, mark in marks if mark in ("0", "1"))
 
 
 def _cells(path: Path, *, header: bool = False) -> Iterator[Any]:

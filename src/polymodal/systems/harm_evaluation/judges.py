@@ -21,7 +21,7 @@ from polymodal.judge import (
     load_rubric,
 )
 from polymodal.judge.asked import asked
-from polymodal.judge.talks import converse, digest, judged, lead
+from polymodal.judge.talks import converse, digest, judged, led
 from polymodal.media import Sample, Text
 from polymodal.runs import Cache
 from polymodal.systems.harm_evaluation import method
@@ -174,22 +174,11 @@ def talked(
 def attacked(
     config: Any, name: str, spec: str, samples: Sequence[Sample], policies: Policies, kept: str, limit: int
 ) -> Any:
-    """One subject led on by the attacker from every opening, with `limit` backtracks (-1: by its written turns)."""
+    """One subject led on by the attacker, with `limit` backtracks (-1: by its written turns)."""
     ledger, store = Ledger(), Cache(Path(kept)) if kept else None
     model, full = subject(config, spec, ledger, f"{name}, led", store), config.store == "full"
     attacker = metered(connect(config.attacker, scripts=SCRIPTS, store=store), ledger, "attacker")
-    by, rows, log = judges_of(config, policies, ledger, store)[0], [], []
-    for sample in samples:
-        goal = policies.get(str(sample.tags.get("policy")), {}).get("rule", "")
-        if limit < 0:  # the written turns, for comparison
-            messages, _ = converse(model, sample, seed=config.seed)
-            case = Case(sample.id, sample.id, sample.id, name, "fixed", messages, str(sample.target or ""))
-            one = by(case, seed=config.seed)
-            rows.append([sample.id, one.scores.get("defect", 0.0), 0, one.reason])
-            continue
-        one = lead(model, attacker, by, sample, goal=goal, seed=config.seed, backtracks=limit)
-        rows.append([sample.id, float(one.defect), one.backtracks, one.reason])
-        for k, row in enumerate(one.log, 1):
-            words = [row[key] if full else digest(row[key]) for key in ("message", "reply")]
-            log.append([name, sample.id, k, *words, row["refused"], row["removed"], row["score"]])
-    return {"rows": rows, "log": log, "cost": ledger.rows()}
+    by = judges_of(config, policies, ledger, store)[0]
+    goals = {key: policy["rule"] for key, policy in policies.items()}
+    way: dict[str, Any] = {"seed": config.seed, "backtracks": limit, "full": full}
+    return led(model, attacker, by, samples, goals, **way) | {"cost": ledger.rows()}
