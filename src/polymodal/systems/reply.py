@@ -23,6 +23,7 @@ from polymodal.media import Message, Sample
 if TYPE_CHECKING:
     from polymodal.training.study import Book
 
+_JOINS = "(?:or|and|vai|un|oder|und|ou|et|или|и)"
 THREADS = 16  # calls to a service at once
 
 
@@ -83,13 +84,11 @@ def parse(reply: str, *languages: str, options: Sequence[str] = ()) -> tuple[str
 
 
 def _letter(text: str, options: list[str]) -> tuple[str, str]:
-    """The only option that stands alone; an `a` before another word is an article unless it begins."""
-    among = "|".join(map(re.escape, options))
-    found = set(re.findall(rf"(?<!\w)({among})(?!\w)(?! \w)|^({among})(?!\w)(?! \w)", text))
-    named = {one for pair in found for one in pair if one}
-    if len(named) == 1:
-        return str(options.index(named.pop())), ""
-    return "", "two_labels" if named else "unparsable"
+    """The only option that stands alone; before a word that is no `or` or `and`, an `a` is an article."""
+    found = re.findall(rf"(?<!\w)({'|'.join(map(re.escape, options))})(?!\w)(?! (?!{_JOINS}\b)\w)", text)
+    if len(set(found)) == 1:
+        return str(options.index(found[0])), ""
+    return "", "two_labels" if found else "unparsable"
 
 
 def _unwrapped(reply: str) -> str:

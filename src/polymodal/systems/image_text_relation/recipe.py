@@ -304,7 +304,7 @@ def flattery(config: Config, run: Run, book: work.Book) -> None:
 def shown(
     run: Run, book: work.Book, sheet: Relations, posts: Sequence[Sample], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Counts, costs, translations, posts that languages part on, and the relation of each post as a column."""
+    """Counts, costs, translations, posts that languages part on, and each post's relation as a column."""
     account(book, rows, "subject", "language", "question", "probe")
     texts: dict[str, dict[str, str]] = {name: {} for name in sheet.languages}
     for post in posts:
