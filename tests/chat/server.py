@@ -64,6 +64,13 @@ class Server:
             connection.transport.abort()
         self.loop.call_later(0.01, self.loop.stop)  # the transports close in the meantime
 
+    def failing(self, body: dict[str, Any]) -> str:
+        key = json.dumps(body, sort_keys=True)
+        self.times[key] += 1
+        what = self.fault(body, self.times[key])
+        self.met[what] += 1
+        return what
+
     def reached(self, n: int) -> None:
         """Wait until so many requests have come in."""
         with self.lock:
@@ -75,10 +82,7 @@ class Server:
         with self.lock:
             self.asked.append(body)
             self.headers.append(head)
-            key = json.dumps(body, sort_keys=True)
-            self.times[key] += 1
-            what = self.fault(body, self.times[key])
-            self.met[what] += 1
+            what = "" if self.fault is calm else self.failing(body)
             self.lock.notify_all()
         if what == "hang":
             return b""

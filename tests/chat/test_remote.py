@@ -48,6 +48,7 @@ def test_sends_the_conversation_and_how_to_draw():
         {"role": "user", "content": "2 + 2?\nSay it."},
     ]
     assert (body["max_tokens"], body["temperature"], body["top_p"], body["seed"]) == (7, 0.5, 0.9, 5)
+    assert "x-stainless-os" not in server.headers[0].lower()
     assert "response_format" not in body
     assert "logprobs" not in body
     assert reply.usage.calls == 1

@@ -30,6 +30,8 @@ SPARE: Mapping[str, str | None] = {
     "seed": None,
     "max_tokens": "max_completion_tokens",
 }
+# The SDK's headers about this machine: the endpoint has no use for them, and they cost 5 % of a call's CPU.
+UNTOLD = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
 
 
 class Remote:
@@ -129,6 +131,7 @@ class Remote:
         import openai
 
         failed, wrong = 0, ""
+        untold = {f"X-Stainless-{name}": openai.Omit() for name in UNTOLD}
         async with places:  # held while the SDK waits before a retry too: a service that is slow gets less
             for _ in range(1 + self.retries + len(SPARE)):
                 try:
@@ -138,6 +141,7 @@ class Remote:
                         "/chat/completions",
                         body=_renamed(body, self._left_out),
                         cast_to=openai.AsyncAPIResponse[object],
+                        options={"headers": untold},
                     )
                     failed += raw.retries_taken
                     reply = read(await raw.json())
