@@ -194,6 +194,39 @@ def test_two_runs_and_a_resumed_one_end_in_the_same_bytes(tmp_path, monkeypatch)
     assert first == second
 
 
+def test_a_study_s_export_gives_the_numbers_of_its_rows(short, tmp_path):
+    from typer.testing import CliRunner
+
+    from polymodal.cli.study import study as verbs
+    from polymodal.judge.people.bots import simulate
+    from polymodal.judge.people.store import Store
+    from polymodal.judge.people.study import load
+    from polymodal.judge.people.verdicts import trial_rows
+
+    raw = json.loads((short[1] / "study.json").read_text(encoding="utf-8"))
+    raw["units"] = raw["units"][:480:20]
+    for unit in raw["units"]:
+        for message in unit["messages"]:
+            message["parts"] = [part for part in message["parts"] if isinstance(part, str)]
+    (tmp_path / "study.json").write_text(json.dumps(raw), encoding="utf-8")
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    store = Store(url, load(tmp_path / "study.json"))
+    assert simulate(store, 6, seed=0, threads=1) > 0
+    rows = trial_rows(store)
+    store.close()
+    done = CliRunner().invoke(verbs, ["export", str(tmp_path / "study.json"), "--db", url])
+    assert done.exit_code == 0, done.output
+    config = dataclasses.replace(recipe.tiny(), data=str(tmp_path / "export"), draws=20)
+    run = Run.create("user_trust", config, root=tmp_path / "out")
+    found = recipe.run(config, run)
+    shown = [row for row in rows if row["display"] == "none"]
+    wrong = [row for row in shown if row["initial"] != row["truth"] and row["advice"] == row["truth"]]
+    assert found["none: rair"].mean == np.mean([row["final"] == row["truth"] for row in wrong])
+    assert found["none: final accuracy"].mean == np.mean([row["final"] == row["truth"] for row in shown])
+    warning = read_result(run.folder).sections["about"]["warning"]
+    assert warning == f"{len(rows)} rows are of simulated raters, not human."
+
+
 def given(tmp_path, rows, **options):
     file = tmp_path / "given.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

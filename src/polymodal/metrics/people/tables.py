@@ -64,6 +64,8 @@ def read(path: Path, columns: str = "", duplicates: str = "refuse") -> Book:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such table")
     found = _columns(file)
+    if path.is_dir() and (path / "events.parquet").is_file():
+        found["source"] = _sources(path / "events.parquet", found["rater"])
     names = dict(pair.split(":", 1) for pair in columns.split(",") if ":" in pair)
     absent = [name for given in names.values() for name in given.split("|") if name not in found]
     if absent:
@@ -81,6 +83,15 @@ def read(path: Path, columns: str = "", duplicates: str = "refuse") -> Book:
     return _single(
         kind, {name: _typed(name, x, file.name) for name, x in found.items()}, duplicates, file.name
     )
+
+
+def _sources(events: Path, raters: list[Any]) -> list[str]:
+    """`simulated` for raters that an export's events call so, else `person`."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(events, columns=["rater", "kind"]).to_pydict()
+    known = {rater for rater, kind in zip(table["rater"], table["kind"], strict=True) if kind == "simulated"}
+    return ["simulated" if rater in known else "person" for rater in raters]
 
 
 def tables_in(path: Path) -> list[Path]:

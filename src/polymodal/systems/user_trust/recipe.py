@@ -226,10 +226,8 @@ def asked(config: Config, run: Run, book: Report) -> dict[str, str]:
     for name, found in ((f"card, {c}: {x}", one) for c, card in cards.items() for x, one in card.items()):
         book.add(name, found, page=name.startswith("card, all"))
     power(book, config)
-    book.sections["about"] = {
-        "text": f"{len(samples)} items, {config.people} people a display.",
-        "warning": LABEL,
-    }
+    text = f"{len(samples)} items, {config.people} people a display."
+    book.sections["about"] = {"text": text, "warning": LABEL}
     pairs = [(item, display) for display in config.displays for item in pool]
     units = [method.unit(item, display, config.mode, rates, run.media) for item, display in pairs]
     book.sections["conversations"] = [method.conversation(one) for one in units[:: max(1, len(units) // 8)]]
@@ -338,9 +336,10 @@ def given(config: Config, run: Run, book: Report) -> dict[str, str]:
     path, seed, draws = Path(str(config.data)), config.seed, config.draws
     kind, rows, notes = tables.read(path, config.columns, config.duplicates)
     book.sections["notes"] += notes
-    book.sections["about"] = {
-        "text": f"{len(next(iter(rows.values())))} rows of {path.name}, read as {kind}."
-    }
+    n, source = len(next(iter(rows.values()))), rows.get("source", np.zeros(0))
+    robots = f"{int(np.sum(source == 'simulated'))} rows are of simulated raters, not human."
+    about = {"text": f"{n} rows of {path.name}, read as {kind}."}
+    book.sections["about"] = {**about, "warning": robots} if (source == "simulated").any() else about
     found: dict[str, Estimate] = {}
     if kind == "trials":
         studied(book, rows, config, {})
@@ -352,9 +351,8 @@ def given(config: Config, run: Run, book: Report) -> dict[str, str]:
         fitted = m.bradley_terry(*sides, item=groups[0], rater=groups[1], seed=seed, draws=draws)
         found = {f"{name}, Elo scale": one for name, one in fitted.elo().items()}
         if config.compat == "elo_k4":
-            book.table(
-                "Elo, K 4, in the order of the rows", {k: exact(x) for k, x in m.elo_k4(*sides).items()}
-            )
+            ratings = {name: exact(x) for name, x in m.elo_k4(*sides).items()}
+            book.table("Elo, K 4, in the order of the rows", ratings)
     else:
         found = p.rated(rows, method.instruments(config.instruments), seed=seed, draws=draws)
         if config.compat != "jian_sum":
