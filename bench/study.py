@@ -76,7 +76,7 @@ def saves_a_second(folder: Path) -> bool:
     peer = SAVES / (time.perf_counter() - start)
     bare.close()
     print(
-        f"store: {ours:,.0f} committed ratings a second on one worker (bar 1,000), {kept:,} of {SAVES:,} kept; "
+        f"store: {ours:,.0f} committed ratings a second, one worker (bar 1,000), {kept:,} of {SAVES:,} kept; "
         f"bare sqlite3 inserts without any check: {peer:,.0f} ({peer / ours:.1f} x)"
     )
     return ours >= 1000 and kept == SAVES
@@ -146,8 +146,8 @@ def visits(
     lost = sum(exported[one] != 1 for one in saved)
     waits = np.array([seconds for what, seconds in took if what in ("page", "save")])
     print(
-        f"{name}: {raters} raters for {length:.0f} s, {len(took) / length:.0f} requests a second, {len(saved):,} "
-        f"answers acknowledged, {lost} lost or doubled, {len(trouble)} errors {trouble[:1]}"
+        f"{name}: {raters} raters for {length:.0f} s, {len(took) / length:.0f} requests a second, "
+        f"{len(saved):,} answers acknowledged, {lost} lost or doubled, {len(trouble)} errors {trouble[:1]}"
     )
     return once and not trouble and bool(saved), waits
 
