@@ -234,7 +234,15 @@ def test_events_are_kept_small_and_odd_requests_are_refused(opening: Any) -> Non
     rater.form("/consent", agreed="yes")
     slot = rater.now()["slot"]
     assert rater.post("/event", slot=slot, kind="played", data={"at": 2}, ms=7).status_code == 200
-    assert rater.post("/event", kind="long", data={"x": "y" * 3000}, ms="soon").status_code == 200
+    assert rater.post("/event", kind="long\0\u0644", data={"x": "y" * 3000}, ms="soon").status_code == 200
+    head = {"x-csrf": rater.csrf, "content-type": "application/json"}
+    change = b'{"field": "reason", "value": "%s", "note": "%s", "seq": %d, "version": %d}'
+    for n, (half, shown) in enumerate(((b"\\ud800", "?"), (b"\\ud83d\\ude3a", "\U0001f63a"))):
+        body = b'{"slot": %d, "changes": [%s]}' % (slot, change % (half, half, n, n))
+        assert rater.client.post("/save", content=body, headers=head).status_code == 200
+        assert rater.client.get("/now").status_code == 200
+        assert [row["note"] for row in store.rows("answer")][-1] == shown
+    assert rater.save("\0", 1, -9, 2**40).status_code == 422
     kept = {row["kind"]: (row["slot"], row["data"], row["client_ms"]) for row in store.rows("event")}
     assert kept["played"] == (slot, {"at": 2}, 7.0)
     assert kept["long"] == (None, {}, 0.0)
@@ -263,7 +271,16 @@ def test_the_operator_sees_the_study_and_nobody_else(opening: Any) -> None:
     entered = operator.get(f"/admin/enter/{ADMIN}")
     assert "HttpOnly" in entered.headers["set-cookie"]
     page = operator.get("/admin").text
-    for word in ("Agreement", "fluent", "Drift", "Flags", "raters active", "places done"):
+    for word in (
+        "Agreement",
+        "fluent",
+        "Drift",
+        "Flags",
+        "raters active",
+        "places done",
+        "To adjudicate",
+        "unitsecret k",
+    ):
         assert word in page
     away = {"x-forwarded-for": "10.0.0.9"}
     assert operator.get("/admin", headers=away).status_code == 403

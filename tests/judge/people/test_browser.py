@@ -274,6 +274,7 @@ def test_two_tabs_show_the_newer_answer_and_two_raters_nothing_of_each_other(
         pick(tab, "fluent", 1)
         tab.wait_for_selector("[data-field=fluent] .problem:has-text('another tab')")
         assert tab.locator("[data-field=fluent] input[value='5']").is_checked()
+        assert tab.locator(".wrong").count() == 0  # it is told, and holds nobody up
         pick(tab, "fluent", 3)
         saved(tab)
         tab.fill("[data-field=count] input", "41")

@@ -34,7 +34,7 @@ from polymodal.judge.people.rooms import Rooms, room_routes
 from polymodal.judge.people.store import Store
 from polymodal.judge.people.study import Study
 from polymodal.judge.people.tables import Rater, RefusedError, StaleError, UnavailableError
-from polymodal.judge.people.verdicts import agreement, drift
+from polymodal.judge.people.verdicts import agreement, disagreements, drift
 from polymodal.judge.web.guard import Guard, at_home, csrf_of
 from polymodal.judge.web.media import ranged
 from polymodal.media import MediaError
@@ -42,6 +42,7 @@ from polymodal.media import MediaError
 COOKIE = "rater"
 FORM = 2**20  # bytes of any request but an upload
 UPLOAD = 33 * 2**20
+MOST = 50  # disagreements on the operator's page
 BATCH = 100  # changes in one request
 STATIC = {
     "study.css": "text/css",
@@ -126,8 +127,9 @@ class Door:
             return dict(await request.form())
         try:
             said = json.loads(await request.body())
+            said = json.loads(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
-            said = None
+            said = None  # above, halves of surrogate pairs became question marks: no page could show them
         if not isinstance(said, dict):
             raise RefusedError("invalid", "a JSON object is needed")
         return said
@@ -137,9 +139,8 @@ def _refusals(made: FastAPI, desk: Desk) -> None:
     """What is said where something cannot be done; never whether a token exists."""
 
     def reply(request: Request, code: int, what: str, body: Mapping[str, Any]) -> Response:
-        if request.headers.get("content-type", "").startswith(
-            ("application/json", "multipart")
-        ) or "json" in request.headers.get("accept", ""):
+        sent = request.headers.get("content-type", "").startswith(("application/json", "multipart"))
+        if sent or "json" in request.headers.get("accept", ""):
             return JSONResponse(dict(body), code)
         w = desk.pages.words(desk.study.language)
         text = [w[f"{what}_text"]]
@@ -148,9 +149,9 @@ def _refusals(made: FastAPI, desk: Desk) -> None:
 
     @made.exception_handler(ForbiddenError)
     def forbidden(request: Request, error: ForbiddenError) -> Response:
-        with_room = {"why": error.why, "path": request.url.path.split("/")[1][:40]}
+        noted = {"why": error.why, "path": request.url.path.split("/")[1][:40]}
         try:
-            desk.store.event(None, None, "refused", with_room)
+            desk.store.event(None, None, "refused", noted)
         except UnavailableError:
             return reply(request, 503, "trouble", {"detail": "busy"})
         return reply(request, 403, "refused", {"detail": "refused"})
@@ -245,9 +246,8 @@ def _answer_routes(made: FastAPI, desk: Desk, door: Door) -> None:
         if not isinstance(changes, list) or len(changes) > BATCH:
             raise RefusedError("invalid", f"a list of at most {BATCH} changes is needed")
         results = [_change(desk.store, visit.rater, slot_of(visit.said), change) for change in changes]
-        code = (
-            409 if any("newer" in r for r in results) else 422 if any("wrong" in r for r in results) else 200
-        )
+        codes = {"newer": 409, "wrong": 422}
+        code = next((codes[why] for why in codes for result in results if why in result), 200)
         return JSONResponse({"results": results}, code)
 
     @made.post("/reveal")
@@ -260,21 +260,17 @@ def _answer_routes(made: FastAPI, desk: Desk, door: Door) -> None:
         slot = desk.store.slot(visit.rater, slot_of(visit.said))
         desk.store.submit(visit.rater, slot.id)
         here = desk.study.pages[slot.page]
-        taught = (
-            here.kind == "training"
-            and here.options.get("feedback", True)
-            and desk.study.units[slot.unit].gold
-        )
-        return JSONResponse({"to": f"/feedback/{slot.id}" if taught else "/now"})
+        taught = here.kind == "training" and here.options.get("feedback", True)
+        told = taught and desk.study.units[slot.unit].gold
+        return JSONResponse({"to": f"/feedback/{slot.id}" if told else "/now"})
 
     @made.post("/event")
     def event(visit: Annotated[Visit, Depends(door.posted)]) -> Response:
         data = visit.said.get("data")
         small = data if isinstance(data, dict) and len(json.dumps(data)) <= 2000 else {}
         slot = None if visit.said.get("slot") is None else slot_of(visit.said)
-        desk.store.event(
-            visit.rater, slot, str(visit.said.get("kind", "")), small, number_of(visit.said.get("ms"))
-        )
+        kind = "".join(c for c in str(visit.said.get("kind", "")) if " " <= c <= "~")
+        desk.store.event(visit.rater, slot, kind, small, number_of(visit.said.get("ms")))
         return JSONResponse({})
 
 
@@ -297,10 +293,10 @@ def _change(store: Store, rater: Rater, slot: int, change: Any) -> Context:
     if not isinstance(change, dict):
         raise RefusedError("invalid", "a change is an object")
     field = str(change.get("field", ""))[:200]
-    seq, version = (int(number_of(change.get(name))) for name in ("seq", "version"))
+    seq, version = (min(max(int(number_of(change.get(n))), 0), 2**31 - 1) for n in ("seq", "version"))
     try:
         stored = store.save(
-            rater, slot, field, change.get("value"), seq=min(seq, 2**31 - 1), version=min(version, 2**31 - 1),
+            rater, slot, field, change.get("value"), seq=seq, version=version,
             note=str(change.get("note") or "")[:2000], na=change.get("na") is True,
             client_ms=number_of(change.get("ms")),
         )  # fmt: skip
@@ -321,9 +317,8 @@ def _file_routes(made: FastAPI, desk: Desk, door: Door) -> None:
     @made.get("/m/{address}")
     def medium(address: str, request: Request, visit: Annotated[Visit, Depends(door.visitor)]) -> Response:
         try:
-            found = desk.pages.gallery.find(visit.rater.id, f"/m/{address}") or desk.rooms.upload(
-                visit.rater, f"/m/{address}"
-            )
+            found = desk.pages.gallery.find(visit.rater.id, f"/m/{address}")
+            found = found or desk.rooms.upload(visit.rater, f"/m/{address}")
         except MediaError:
             found = None
         if found is None:
@@ -343,43 +338,39 @@ def _file_routes(made: FastAPI, desk: Desk, door: Door) -> None:
 
 
 def overview(store: Store, rooms: Rooms) -> Context:
-    """What the operator watches, as it stands now: progress, agreement, drift, flags, cost."""
-    progress, found = store.progress(), flags(store)
+    """What the operator watches, as it stands now: progress, agreement, drift, flags, disagreements, cost."""
+    progress = store.progress()
     counts = {f"places {k}": v for k, v in progress["slots"].items()}
     counts |= {f"raters {k}": v for k, v in progress["raters"].items()}
     least, most = progress["ratings_per_case"]
     counts |= {"answers stored": progress["answers"], "ratings a case": f"{least}–{most}"}
-    agreed = [
-        [name, f"{e.mean:.3f}", f"{e.low:.3f} to {e.high:.3f}", e.n]
-        for name, e in agreement(store, draws=200).items()
-    ]
-    drifted = [
-        [
-            row["field"],
-            datetime.fromtimestamp(row["start"], UTC).strftime("%d %b %H:%M UTC"),
-            row["n"],
-            f"{row['mean']:.2f}",
-        ]
-        for row in drift(store)
-    ]
-    seen = [
-        [flag.rater, flag.rule, flag.detail, "yes" if flag.rule in store.study.exclusions else ""]
-        for flag in found
-    ]
-    cost = [list(row.values())[:3] for row in rooms.ledger.rows()]
+    left_out = store.study.exclusions
+    tables: dict[tuple[str, ...], list[list[Any]]] = {
+        ("Agreement", "question", "alpha", "interval of 95 %", "ratings"): [
+            [name, f"{e.mean:.3f}", f"{e.low:.3f} to {e.high:.3f}", e.n]
+            for name, e in agreement(store, draws=200).items()
+        ],
+        ("Drift", "question", "from", "answers", "mean"): [
+            [row["field"], f"{datetime.fromtimestamp(row['start'], UTC):%d %b %H:%M} UTC", row["n"],
+             f"{row['mean']:.2f}"]
+            for row in drift(store)
+        ],
+        ("Flags", "rater", "rule", "what", "left out"): [
+            [flag.rater, flag.rule, flag.detail, "yes" if flag.rule in left_out else ""]
+            for flag in flags(store)
+        ],
+        ("To adjudicate: final and different", "unit", "question", "answers"): [
+            [row["unit"], row["field"], " · ".join(map(str, row["values"]))]
+            for row in disagreements(store)[:MOST]
+        ],
+        ("Cost of rooms", "partner", "calls", "tokens"): [
+            [row["name"], row["calls"], row["tokens"]] for row in rooms.ledger.rows()
+        ],
+    }  # fmt: skip
     return {
         "tiles": [{"what": what, "value": value} for what, value in counts.items()],
-        "tables": [
-            {
-                "title": "Agreement",
-                "columns": ["question", "alpha", "interval of 95 %", "ratings"],
-                "rows": agreed,
-            },
-            {"title": "Drift", "columns": ["question", "from", "answers", "mean"], "rows": drifted},
-            {"title": "Flags", "columns": ["rater", "rule", "what", "left out"], "rows": seen},
-            {"title": "Cost of rooms", "columns": ["partner", "calls", "tokens"], "rows": cost},
-        ],
-    }
+        "tables": [{"title": t, "columns": names, "rows": rows} for (t, *names), rows in tables.items()],
+    }  # fmt: skip
 
 
 def _admin_routes(made: FastAPI, desk: Desk, token: str) -> None:

@@ -50,7 +50,8 @@ def words(language: str) -> Mapping[str, str]:
 
 def languages(study: Study) -> dict[str, str]:
     """What raters may read in, with each language's name for itself."""
-    return {tag: words(tag)["name"] if tag != "en" else "English" for tag in study.languages()}
+    known = {tag: words(tag)["name"] for tag in study.languages()}
+    return {tag: name if tag == "en" or name != "English" else tag for tag, name in known.items()}
 
 
 def gallery(study: Study) -> Gallery:

@@ -105,10 +105,9 @@ const fields = form ? [...form.querySelectorAll("[data-field]")] : [];
 const fieldOf = (name) => fields.find((field) => field.dataset.field === name);
 const queue = form ? new Queue(form.dataset.slot, Number(form.dataset.seq || 0)) : null;
 
-function complain(field, text) {
-  const place = field.querySelector(".problem");
-  place.textContent = text;
-  field.classList.toggle("wrong", Boolean(text));
+function complain(field, text, holds = Boolean(text)) {
+  field.querySelector(".problem").textContent = text;
+  field.classList.toggle("wrong", holds);
 }
 
 // Shows what the server made of a change: taken, older than another tab's, or not an answer at all.
@@ -121,7 +120,7 @@ function settle(result, waiting) {
     queue.items = queue.items.filter((item) => item.field !== result.field);
     queue.keep();
     show(field, result.newer);
-    complain(field, words.newer);
+    complain(field, words.newer, false);
     conditions();
   } else if (result.wrong) {
     if (!later) complain(field, result.wrong);
