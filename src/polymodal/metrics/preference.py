@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -105,26 +107,29 @@ def bradley_terry(
 
 def _comparisons(
     first: Labels, second: Labels, outcome: Values
-) -> tuple[Array, Array, Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
-    a, b, y = np.asarray(first), np.asarray(second), np.asarray(outcome, dtype=np.float64)
+) -> tuple[list[Any], list[Any], Float[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
+    """Both sides and outcomes of the comparisons that have one, and which these are."""
+    a, b = (x.tolist() if isinstance(x, np.ndarray) else list(x) for x in (first, second))
+    y = np.asarray(outcome, dtype=np.float64)
     if not len(a) == len(b) == len(y):
         raise ValueError(f"comparisons need one length, got {len(a)}, {len(b)} and {len(y)}")
     keep = np.isfinite(y)
     if not keep.any():
         raise ValueError("no comparison has an outcome")
-    if not np.isin(y[keep], (0.0, 0.5, 1.0)).all():
+    if not keep.all():
+        a, b, y = list(compress(a, keep)), list(compress(b, keep)), y[keep]
+    if not ((y == 0) | (y == 1) | (y == 0.5)).all():
         raise ValueError("an outcome is 1 (first), 0 (second) or .5 (tie)")
-    return a[keep], b[keep], y[keep], keep
+    return a, b, y, keep
 
 
-def _coded(a: Array, b: Array) -> tuple[Array, Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+def _coded(a: list[Any], b: list[Any]) -> tuple[Array, Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Subjects in the order of their names, and the positions of both sides; a dict beats sorting text."""
-    sides = a.tolist(), b.tolist()
-    values = {*sides[0], *sides[1]}
+    values = {*a, *b}
     names = sorted({str(value) for value in values})
     place = {name: k for k, name in enumerate(names)}
     known = {value: place[str(value)] for value in values}
-    i, j = (np.fromiter(map(known.__getitem__, side), dtype=np.int64, count=len(side)) for side in sides)
+    i, j = (np.array([known[value] for value in side], dtype=np.int64) for side in (a, b))
     return np.array(names), i, j
 
 
