@@ -1,4 +1,4 @@
-"""Tables a person brings: finished trials, ratings long or wide, coded studies, study exports."""
+"""Tables a person brings: trials, ratings long or wide, coded studies, study exports."""
 
 from __future__ import annotations
 

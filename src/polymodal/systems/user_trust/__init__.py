@@ -1,4 +1,4 @@
-"""User trust: when people rely on a vision model's advice, and whether they should (arXiv 2505.05318).
+"""User trust: when people rely on a vision model, and when they should (arXiv 2505.05318).
 
 Claim
     A survey: trust in vision-language models along three axes (capabilities, collaboration modes, behaviours

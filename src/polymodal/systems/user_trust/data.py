@@ -1,4 +1,4 @@
-"""Pocket items with an advisor of planted rates, simulated people, and worlds with known answers."""
+"""Pocket items, an advisor with planted rates, simulated people, worlds with known answers."""
 
 from __future__ import annotations
 

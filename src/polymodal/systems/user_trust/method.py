@@ -1,4 +1,4 @@
-"""Trials in five modes under displays, the capability card, trust's dynamics, scales, taxonomy coding."""
+"""A model's advice, five modes of trials under displays, the taxonomy, a study for people."""
 
 from __future__ import annotations
 

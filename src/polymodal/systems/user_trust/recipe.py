@@ -1,4 +1,4 @@
-"""Ask a model, put its advice before simulated people, or read what real people did; judge the claims."""
+"""Ask a model and put its advice before simulated people, or read what real people did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated people under displays, and worlds with known answers, measured: the jobs of a run."""
+"""The jobs of a run: simulated people under displays, and worlds with known answers."""
 
 from __future__ import annotations
 
