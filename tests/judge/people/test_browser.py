@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(browser: Any, url: str, token: str, **how: Any) -> Any:
     """A tab of its own context, at the page where this rater is."""
     context = browser.new_context(**how)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     tab = context.new_page()
     tab.troubles, tab.statuses = [], []
     tab.on("response", lambda reply: tab.statuses.append(reply.status))
@@ -307,7 +307,7 @@ def test_a_killed_server_loses_no_answer(browser: Any, folder: Path) -> None:
     def start() -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "tests.judge.people.pocket", str(folder), str(port), "consent,rate"]
         server = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        for _ in range(600):
+        for _ in range(1200):
             try:
                 with urllib.request.urlopen(f"{url}/static/study.css", timeout=5):
                     return server

@@ -6,6 +6,7 @@ const words = JSON.parse(document.body.dataset.words || "{}");
 const csrf = document.body.dataset.csrf || "";
 const status = document.getElementById("status");
 const form = document.getElementById("work");
+const here = `${csrf.slice(0, 16)} ${form?.dataset.slot}`;  // this rater's place, whatever else this tab has shown
 
 function say(word, tone) {
   if (!status) return;
@@ -26,7 +27,7 @@ export const event = (kind, data = {}) =>
 
 class Queue {
   constructor(slot, seq) {
-    this.key = `queue ${slot}`;
+    this.key = `queue ${here}`;
     this.slot = slot;
     this.items = JSON.parse(sessionStorage.getItem(this.key) || "[]");
     this.seq = Math.max(seq, ...this.items.map((item) => item.seq));
@@ -183,7 +184,7 @@ function lead() {
 
 // After a reload, a restart of the server or another visit: where the person was, else the first open field.
 function resume() {
-  const place = sessionStorage.getItem(`at ${form.dataset.slot}`);
+  const place = sessionStorage.getItem(`at ${here}`);
   const started = fields.some((field) => field.classList.contains("answered"));
   const open = fields.find((field) => !field.classList.contains("answered") && !field.hidden);
   const field = (place && fieldOf(place)) || (started && open);
@@ -197,7 +198,7 @@ function start() {
     const stored = { value: JSON.parse(field.dataset.value || "null"), na: field.dataset.na === "1", note: field.dataset.said || "" };
     show(field, stored);
     prepare(field, changed);
-    field.addEventListener("focusin", () => sessionStorage.setItem(`at ${form.dataset.slot}`, field.dataset.field));
+    field.addEventListener("focusin", () => sessionStorage.setItem(`at ${here}`, field.dataset.field));
   }
   for (const item of queue.items) if (fieldOf(item.field)) show(fieldOf(item.field), item);
   conditions();
