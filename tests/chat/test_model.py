@@ -1,11 +1,13 @@
 """Replies, usage, decoding and errors."""
 
+import itertools
 import pickle
 
 import pytest
 
-from polymodal.chat import ChatError, Decoding, Reply, Usage, assistant, said, system, turn, user
+from polymodal.chat import ChatError, Decoding, Reply, Scripted, Usage, assistant, said, system, turn, user
 from polymodal.media import Pose
+from polymodal.testing.chat import check_chat_model
 
 
 def test_usage_adds_up_by_field():
@@ -53,3 +55,44 @@ def test_an_error_keeps_reason_and_cost_through_processes():
     error = pickle.loads(pickle.dumps(ChatError("timeout", "too late", Usage(retries=2))))
     assert (error.reason, str(error), error.usage.retries) == ("timeout", "too late", 2)
     assert ChatError("server", "x").usage == Usage()
+
+
+def refusing(error: Exception):
+    def answer(messages, _):
+        if len(messages[-1].parts) > 1:
+            raise error
+        return "fine"
+
+    return answer
+
+
+COUNT = itertools.count()
+GOOD = Usage(calls=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("", lambda *_: "x", "without a name"),
+        ("two\nlines", lambda *_: "x", "one printable line"),
+        ("user", lambda *_: Reply(user("x"), GOOD), "answers as 'user'"),
+        ("free", lambda *_: Reply(assistant("x")), "a reply of no call"),
+        (
+            "paid",
+            lambda *_: Reply(assistant("x"), Usage(calls=1, tokens_in=-1)),
+            "usage below 0 in .'tokens_in'",
+        ),
+        ("moody", lambda *_: str(next(COUNT)), "give other words"),
+        ("stops", lambda *_: Reply(assistant("x"), GOOD, "never"), "stop='never'"),
+        ("sure", lambda *_: Reply(assistant("x"), GOOD, first={"x": 0.5}), "log-probability above 0"),
+        ("crash", refusing(TypeError("Pose")), "it cannot take gives TypeError"),
+        ("blames", refusing(ChatError("server", "down")), "it cannot take gives server"),
+    ],
+)
+def test_the_contract_finds_each_broken_promise(name, answer, words):
+    with pytest.raises(AssertionError, match=words):
+        check_chat_model(Scripted(name, answer))
+
+
+def test_the_contract_takes_a_refusal():
+    assert check_chat_model(Scripted("r", refusing(ChatError("refused_input", "no pose")))).text == "fine"

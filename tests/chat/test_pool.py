@@ -169,3 +169,21 @@ def test_an_interrupt_while_waiting_cancels_the_work(monkeypatch):
     own._loop.call_soon_threadsafe(own._loop.stop)
     own._thread.join()
     own._loop.close()
+
+
+def test_a_forked_process_begins_a_line_of_its_own(monkeypatch):
+    import polymodal.chat.pool as pool
+
+    async def one():
+        return 1
+
+    first = line()
+    assert line() is first
+    monkeypatch.setattr(pool, "_LINES", [first])
+    monkeypatch.setattr(first, "pid", -1)
+    second = line()
+    assert second is not first
+    assert second.run(one) == 1
+    second._loop.call_soon_threadsafe(second._loop.stop)
+    second._thread.join()
+    second._loop.close()

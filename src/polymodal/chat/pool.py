@@ -68,6 +68,7 @@ class Line:
     """
 
     def __init__(self) -> None:
+        self.pid = os.getpid()  # a forked process inherits the object and not the thread
         self._loop = asyncio.new_event_loop()
         self._lock = Lock()
         self._handed: list[Callable[[], None]] = []
@@ -115,14 +116,13 @@ class Line:
             begin()
 
 
-_LINES: dict[int, Line] = {}
+_LINES: list[Line] = []
 _LOCK = Lock()
 
 
 def line() -> Line:
-    """The process's one line; a forked process, which inherits no threads, begins its own."""
+    """The process's one line; a forked process begins its own."""
     with _LOCK:
-        pid = os.getpid()
-        if pid not in _LINES:
-            _LINES[pid] = Line()
-        return _LINES[pid]
+        if not _LINES or _LINES[-1].pid != os.getpid():
+            _LINES.append(Line())
+        return _LINES[-1]

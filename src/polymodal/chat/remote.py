@@ -345,5 +345,5 @@ def _transport() -> Any:
 
 def _close(way: Line, client: AsyncOpenAI) -> None:
     """Close a client's connections, unless they are those of the process that we were forked from."""
-    if way is line():
+    if way.pid == os.getpid():
         way.close(lambda: asyncio.wait_for(client.close(), 2))
