@@ -1,4 +1,4 @@
-"""Replies kept by content: what was answered once is not asked again, here or in another process."""
+"""Replies kept by content: what was answered once is not asked again, here or elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model from one string: scripted, a service by URL, a local checkpoint, or one of Inspect's."""
+"""A model from one string: a script, a service by URL, a checkpoint, or one of Inspect's."""
 
 from __future__ import annotations
 

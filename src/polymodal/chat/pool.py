@@ -1,4 +1,4 @@
-"""Many calls at once: a bounded pool of threads in order, and one event loop that threads share."""
+"""Many calls at once: a bounded pool of threads in order, and one loop that threads share."""
 
 from __future__ import annotations
 

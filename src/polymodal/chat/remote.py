@@ -1,4 +1,4 @@
-"""Services: any OpenAI-compatible endpoint through the openai SDK; media as data, errors as reasons."""
+"""Any OpenAI-compatible endpoint by the openai SDK: media as data, errors as reasons."""
 
 from __future__ import annotations
 

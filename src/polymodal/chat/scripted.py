@@ -1,4 +1,4 @@
-"""Models that follow a script: free, exact, the same on every machine; and their random numbers."""
+"""Models that follow a script: free, exact, the same everywhere; and their random numbers."""
 
 from __future__ import annotations
 
