@@ -86,7 +86,7 @@ def postgres() -> Iterator[str]:
 
     (folder / "log").touch()
     data = str(folder / "data")
-    options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=16MB -c max_connections=120"
+    options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=120"
     try:
         call(
             str(programs / "initdb"),

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from tests.judge.people.studies import RUBRIC, made, raw, unit
 
-from polymodal.judge.people.study import StudyError, check, languages, load, parse
-from polymodal.media import Image, Text
+from polymodal.judge import Case
+from polymodal.judge.people import Design, StudyError, check, load, plan, study_of
+from polymodal.judge.people.store import Store
+from polymodal.judge.people.study import languages, parse
+from polymodal.media import Image, Message, Text
 
 
 def faults(change: Callable[[dict[str, Any]], Any], tmp_path: Path) -> list[str]:
@@ -147,3 +150,33 @@ def test_languages_and_their_direction() -> None:
 def test_the_digest_tells_every_change() -> None:
     assert made().digest == made().digest
     assert len({made().digest, made(seed=1).digest, made(items=7).digest, made(title="x").digest}) == 4
+
+
+def test_cases_in_memory_make_a_study(tmp_path: Path) -> None:
+    import numpy as np
+
+    picture = Image(np.zeros((4, 4, 3), np.uint8))
+    cases = [
+        Case(
+            f"c{i}",
+            f"i{i}",
+            "g",
+            "m",
+            "v",
+            (Message("user", (Text(f"look {i}"), picture)),),
+            "ref",
+            {"k": 1.0},
+        )
+        for i in range(4)
+    ]
+    study = study_of(cases, RUBRIC, design=Design(ratings_per_case=2, cases_per_rater=4))
+    assert [study.units[case.id].cases for case in cases] == [(case,) for case in cases]
+    assert len(plan(study).seats) == 2
+    store = Store(f"sqlite:///{tmp_path / 'x.db'}", study)
+    store.close()
+    again = Store(f"sqlite:///{tmp_path / 'x.db'}")
+    assert again.digest == study.digest
+    assert again.study.units["c0"].cases[0].tags == {"k": 1.0}
+    again.close()
+    with pytest.raises(StudyError, match="the study: rubrics"):
+        study_of(cases, {})
