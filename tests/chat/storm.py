@@ -29,7 +29,7 @@ def evaluated(model: ChatModel, items: int, threads: int) -> list[Asked]:
 
 
 def remote(url: str) -> Remote:
-    return Remote("m", url, retries=5, timeout=0.4)
+    return Remote("m", url, retries=5, timeout=1.0)
 
 
 def main(url: str, store: Path, out: Path, items: int, threads: int) -> None:

@@ -61,7 +61,7 @@ def test_every_sample_ends_with_data_and_the_ledger_adds_up():
     assert met == set(FAULTS)
     assert failed / len(server.asked) == pytest.approx(SHARE, abs=0.08)
     assert total.calls + total.retries == len(server.asked)
-    assert total.calls == server.answered + server.met["form"]
+    assert ITEMS + server.met["form"] <= total.calls <= server.answered + server.met["form"]
     assert sum(asked.usage.calls for asked in results) == total.calls
     assert total.tokens_out > 0
 
