@@ -176,8 +176,8 @@ def foretold(spec: str, tau: float = 0.0) -> dict[str, float]:
         tau: chance that the text itself has another word; not known together with the subject's own.
     """
     kind, _, rest = spec.partition("?")
-    rates = {key: float(value) for key, value in parse_qsl(rest) if key != "translate"}
-    unknown = rates.keys() - {"see", "read", "tau", "bias", "refuse"} or "translate" in rest
-    if kind != "scripted:relation" or unknown or (tau and "tau" in rates):
+    given = dict(parse_qsl(rest))
+    unknown = given.keys() - {"see", "read", "tau", "bias", "refuse"}
+    if kind != "scripted:relation" or unknown or (tau and "tau" in given):
         return {}
-    return expected(**({"tau": tau} | rates))
+    return expected(**({"tau": tau} | {key: float(value) for key, value in given.items()}))

@@ -35,8 +35,8 @@ def text_of(post: Sample) -> str:
 def distinct(samples: Iterable[Sample]) -> tuple[list[Sample], list[Invalid]]:
     """Without reposts and all but the first of near-equal texts; what left, with its twin.
 
-    A repost starts with RT or is cut by an ellipsis. Texts of one language are compared; a post that leaves
-    takes its translations with it.
+    A repost starts with RT or is cut by an ellipsis. Texts of one language are compared, but not inside a
+    group, which no split cuts anyway; a post that leaves takes its translations with it.
     """
     posts = sorted(samples, key=lambda sample: sample.id)
     texts = [text_of(post) for post in posts]
@@ -46,7 +46,8 @@ def distinct(samples: Iterable[Sample]) -> tuple[list[Sample], list[Invalid]]:
             out[pair_of(post)] = "repost"
     for i, j, _ in near_texts(texts):
         a, b = posts[i], posts[j]
-        if language_of(a) == language_of(b) and pair_of(a) != pair_of(b) and pair_of(a) not in out:
+        apart = (a.group or pair_of(a)) != (b.group or pair_of(b))
+        if language_of(a) == language_of(b) and apart and pair_of(a) not in out:
             out.setdefault(pair_of(b), f"near-duplicate of {a.id}")
     lost = [
         Invalid(post.id, "corpus", "excluded", out[pair_of(post)]) for post in posts if pair_of(post) in out

@@ -69,7 +69,7 @@ def parse(reply: str, *languages: str, options: Sequence[str] = ()) -> tuple[str
     text = _unwrapped(reply.strip()).casefold().replace("’", "'")
     if not text:
         return "", "no_output"
-    if _pattern(("refused",), known).search(text):
+    if _pattern(("refused",), tuple(sorted({*known, "en"}))).search(text):  # services refuse in English
         return "", "refused"
     if options:
         return _letter(text, [option.casefold() for option in options])
