@@ -227,6 +227,17 @@ def test_a_study_s_export_gives_the_numbers_of_its_rows(short, tmp_path):
     assert warning == f"{len(rows)} rows are of simulated raters, not human."
 
 
+def test_a_run_in_another_mode_keeps_its_controls(tmp_path):
+    config = dataclasses.replace(
+        recipe.tiny(), mode="delegate", displays=("confidence",), people=8, trials=12, draws=10
+    )
+    found = recipe.run(config, Run.create("user_trust", config, root=tmp_path))
+    assert "instead of answering" in found["confidence: rair"].reason
+    assert found["confidence: d'"].n == 96
+    assert found["equal rates: card - global"].mean == 0
+    assert not np.isnan(found["shuffled advice: d'"].mean)
+
+
 def given(tmp_path, rows, **options):
     file = tmp_path / "given.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

@@ -30,14 +30,8 @@ if TYPE_CHECKING:
 
 DISPLAYS = ("none", "confidence", "explanation", "card")
 KEPT = ("rair", "rsr", "d'", "criterion", "final accuracy")
-OTHERS = (
-    "global",
-    "never",
-    "confidence",
-    "card",
-    "bot",
-    "blind",
-)  # simulated whatever displays are asked for
+# baselines and controls, simulated whatever displays are asked for, in the mode `advise`
+OTHERS = ("global", "never", "confidence", "card", "bot", "blind")
 CONTROLS = ("attitude", "null study: person", "straight", "coding")
 EXPECTED = {
     "learning: up": data.UP, "learning: down": data.DOWN, "learning: down - up": data.DOWN - data.UP,
@@ -159,8 +153,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     prints = (given if table else asked)(config, run, book)
     for name, section in book.sections.items():
         run.section(name, section)
-    first = next((name for name in book.legend if name.endswith("d'")), next(iter(book.legend)))
-    book.legend[first]["headline"] = True
+    shown = "card: final accuracy" if "card: final accuracy" in book.legend else next(iter(book.legend))
+    book.legend[shown]["headline"] = True
     run.section("legend", book.legend)
     run.finish(book.estimates, [(claim, *claim.judge(book.estimates)) for claim in CLAIMS], prints)
     return book.estimates
@@ -247,17 +241,23 @@ def measured(config: Config, run: Run, book: Report, pool: list[dict[str, Any]])
         kinds.setdefault(x["capability"], []).append(one)
     even = {c: [(int(4 * k >= 3 * len(x)), *x[k][1:]) for k in range(len(x))] for c, x in kinds.items()}
     arms = list(dict.fromkeys([*config.displays, *OTHERS]))
-    group = {arm: 1000 * arms.index("card" if arm in worlds.PLAIN[:2] else arm) + config.seed for arm in arms}
-    size = (config.mode, config.people, config.trials)
-    work: dict[str, Any] = {f"people/{arm}": ("people", group[arm], arm, *size, kinds) for arm in arms}
-    work |= {f"people/even {arm}": ("people", group["card"], arm, *size, even) for arm in ("card", "global")}
-    rows = {name[7:]: tables.typed(one) for name, one in run.map(job, work).items()}
-    whole = {name: np.concatenate([rows[arm][name] for arm in config.displays]) for name in rows[arms[0]]}
+    group = {
+        arm: 1000 * arms.index("card" if arm in ("global", "never") else arm) + config.seed for arm in arms
+    }
+    size = (config.people, config.trials)
+    work: dict[str, Any] = {
+        f"people/{arm}": ("people", group[arm], arm, config.mode, *size, kinds) for arm in config.displays
+    }
+    work |= {f"control/{arm}": ("people", group[arm], arm, "advise", *size, kinds) for arm in OTHERS}
+    work |= {f"control/even {arm}": ("people", 99, arm, "advise", *size, even) for arm in ("card", "global")}
+    rows = {name: tables.typed(one) for name, one in run.map(job, work).items()}
+    asked = [rows[f"people/{arm}"] for arm in config.displays]
+    whole = {name: np.concatenate([one[name] for one in asked]) for name in asked[0]}
     run.table("trials.parquet", {name: column.tolist() for name, column in whole.items()})
     rates = {c: float(np.mean([code == 0 for code, _, _ in some])) for c, some in kinds.items()}
     planted = config.mode == "advise" and config.data is None and rates.keys() == data.RATES.keys()
     studied(book, whole, config, {arm: data.expected(arm, rates) for arm in config.displays if planted})
-    controls(book, {arm: p.trials(one) for arm, one in rows.items()}, config)
+    controls(book, {name[8:]: p.trials(one) for name, one in rows.items() if name[0] == "c"}, config)
     return rates
 
 
@@ -265,11 +265,17 @@ def studied(book: Report, rows: Any, config: Config, known: Mapping[str, Mapping
     """Reliance, trust and learning by condition, and every condition against the first."""
     parts = p.conditions(rows)
     counts = {arm: p.trials(some) for arm, some in parts.items()}
-    for arm, some in parts.items():
+    lost = [arm for arm, one in counts.items() if not len(one.counts)]
+    book.sections["notes"] += [f"{arm}: no trial has advice and all of its answers." for arm in lost]
+    counts = {arm: one for arm, one in counts.items() if arm not in lost}
+    if not counts:
+        raise ValueError("no trial has advice and all of its answers")
+    for arm in counts:
+        some = parts[arm]
         found = m.reliance(counts[arm], seed=config.seed, draws=config.draws)
         for stat in KEPT:
             planted = known.get(arm, {}).get(stat)
-            book.add(f"{arm}: {stat}", found[stat], expected=planted, page=stat in ("rair", "rsr", "d'"))
+            book.add(f"{arm}: {stat}", found[stat], expected=planted, page=stat != "criterion")
         book.table(f"Reliance, {arm}", found)
         book.sections["notes"].append(f"{arm}: " + p.discriminates(found["d'"]) + ".")
         trust = p.stated(some, seed=config.seed, draws=config.draws)
@@ -300,13 +306,8 @@ def controls(book: Report, parts: Mapping[str, m.Trials], config: Config) -> Non
         book.add(f"{arm}: final accuracy", found, "baseline", page=True)
     stat = "final accuracy"
     book.add(f"card - global: {stat}", gap("card", "global")[stat], page=True)
-    book.add(
-        "equal rates: card - global",
-        gap("even card", "even global")[stat],
-        "control",
-        expected=0.0,
-        page=True,
-    )
+    equal = gap("even card", "even global")[stat]
+    book.add("equal rates: card - global", equal, "control", expected=0.0, page=True, negative=True)
     book.add("bots - people: d'", gap("bot", "confidence")["d'"], page=True)
 
 

@@ -13,12 +13,6 @@ from polymodal.metrics import people as p
 from polymodal.systems.user_trust import data, method
 
 WORLDS = ("learning", "attitude", "null", "scales", "coding")
-PLAIN = (
-    "global",
-    "never",
-    "bot",
-    "blind",
-)  # always in the mode `advise`
 Pool = Mapping[str, Sequence[tuple[int, float, str]]]  # by capability: advised answer, stated confidence, id
 
 
@@ -45,7 +39,7 @@ def trials(arm: str, mode: method.Mode, n: int, each: int, pool: Pool, *, seed: 
     if arm == "bot":  # it follows as often as the agent says that it is right
         follow = x["coin"] < stated
     initial, final, relied, played = method.act(
-        "advise" if arm in PLAIN else mode, x["own"], x["advice"], follow,
+        mode, x["own"], x["advice"], follow,
         surer=stated > data.OWN + 0.2 * (x["coin"] - 0.5), asks=x["noise"] < 0.25,
     )  # fmt: skip
     played = played & (stated >= method.WITHHELD) if arm == "abstain" else played
