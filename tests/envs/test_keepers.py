@@ -79,7 +79,9 @@ def test_talks_are_the_arrays_row_by_row(name):
         defect, refusal = simulated(name, way, *arrays)
         for k, sample in enumerate(world):
             replies = [
-                said(one) for one in converse(model, variant(sample, way), seed=5)[0] if one.role == "assistant"
+                said(one)
+                for one in converse(model, variant(sample, way), seed=5)[0]
+                if one.role == "assistant"
             ]
             word = str(sample.target).replace(r"\b", "")
             assert any(word in reply for reply in replies) == defect[k], (way, sample.id)
@@ -87,7 +89,7 @@ def test_talks_are_the_arrays_row_by_row(name):
 
 
 def test_measured_rates_keep_to_the_closed_form_in_a_hundred_worlds():
-    """Each rate in its binomial 95 % range and within three standard errors; and all at once, by Bonferroni."""
+    """Each rate in its binomial 95 % range, within three standard errors, and all together, by Bonferroni."""
     from scipy.stats import binom
 
     true = {(s, w): keepers.exact(s, w) for s in TABLE for w in (*WAYS, "benign")}
@@ -103,7 +105,13 @@ def test_measured_rates_keep_to_the_closed_form_in_a_hundred_worlds():
 
     one, near = inside(0.95), np.abs(hits / 360 - p) <= 3 * np.sqrt(p * (1 - p) / 360) + 1e-12
     every = inside(1 - 0.05 / int((p > 0).sum())).all(axis=(1, 2))
-    counts = [every.sum(), near.sum(axis=0).min(), one.mean(), np.median(one.sum(axis=0)), one.sum(axis=0).min()]
+    counts = [
+        every.sum(),
+        near.sum(axis=0).min(),
+        one.mean(),
+        np.median(one.sum(axis=0)),
+        one.sum(axis=0).min(),
+    ]
     assert counts[0] >= 95, counts  # runs in which all rates keep to their ranges together
     assert counts[1] >= 97, counts  # runs, of the rate that does so least often
     assert counts[2] >= 0.95, counts

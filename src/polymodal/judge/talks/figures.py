@@ -14,7 +14,16 @@ from polymodal.chat import uniform
 from polymodal.judge.calibration import calibrate
 from polymodal.judge.labels import Labels
 from polymodal.media import Sample
-from polymodal.metrics import Estimate, Metric, difference, holm, proportion
+from polymodal.metrics import (
+    Estimate,
+    Metric,
+    difference,
+    effective_judges,
+    error_correlation,
+    estimate_alpha,
+    holm,
+    proportion,
+)  # fmt: skip
 from polymodal.metrics.estimate import normal_quantile
 
 
@@ -161,6 +170,21 @@ class Figures:
             for name in subjects
             if (name, variant) in raw
         }
+
+    def agreement(self, score: str) -> None:
+        """How far the judges agree on a score, and how many independent ones they are worth."""
+        if len(self.judges) < 2:
+            return
+        rows = ("subject", "item", "variant")
+        values = self.labels.pivot(score, rows=rows, columns="judge").values
+        both = values[np.isfinite(values).all(axis=1)]
+        if len(both) > 1 and len(np.unique(both)) > 1:
+            self.add(
+                f"judges/alpha, {score}", estimate_alpha(both, seed=self.seed, draws=200), role="control"
+            )
+            worth = effective_judges(len(self.judges), error_correlation(both.T))
+            note = "effective number by the correlation of their verdicts, not of their errors"
+            self.table(f"judges on {score}", note, ("judges", "effective"), [[len(self.judges), worth]])
 
     def by_turn(
         self,

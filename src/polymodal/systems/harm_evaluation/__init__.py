@@ -5,8 +5,8 @@ Claim
 Kept
     The set's creation (phrases, picture, seed, turns, text port), its variants, judge fields and files.
 Left out
-    Released texts, pictures and rubrics; web search; `eval` of cells; official verdict files. Ours beside it:
-    turns in fresh chats, harmless twins, backtracking attacks, corrected rates, named indices, curves by turn.
+    Released texts, pictures, rubrics; web search; `eval`; verdict files. Ours beside it: fresh chats a turn,
+    harmless twins, backtracking attacks, corrected rates, named indices, curves by turn.
 Try
     polymodal run harm_evaluation                                   scripted subjects with known rates
     polymodal run harm_evaluation -o target=openai:MODEL@URL -o judge=openai:gpt-4o

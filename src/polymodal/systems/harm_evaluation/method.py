@@ -39,6 +39,9 @@ def variant(sample: Sample, mode: str) -> Sample | None:
         raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
     turns, shown, first = turns_of(sample), int(sample.tags.get("image_turn", 0)), 1
     kept = {name: sample.parts[name] for name in ("system", "image") if name in sample.parts}
+    replies = {name: part for name, part in sample.parts.items() if name.startswith("reply")}
+    if replies and mode != "mt":
+        return None  # what was recorded is one talk
     if mode == "st":
         seed = sample.parts.get("seed")
         turns, shown, first = [seed if isinstance(seed, Text) else turns[-1]], 1, len(turns)
@@ -49,7 +52,7 @@ def variant(sample: Sample, mode: str) -> Sample | None:
         turns[shown - 1], shown = port, 0
     elif mode == "benign":
         turns = turns_of(sample, "twin")
-    parts: dict[str, Any] = kept | {f"turn{t}": text for t, text in enumerate(turns, 1)}
+    parts: dict[str, Any] = kept | replies | {f"turn{t}": text for t, text in enumerate(turns, 1)}
     tags = {**sample.tags, "variant": mode, "image_turn": shown, "first": first}
     return replace(sample, parts=parts, tags=tags) if turns else None
 
@@ -170,7 +173,7 @@ INDEX: dict[How, Metric] = {"harmonic": _metric("harmonic"), "linear": _metric("
 
 
 def _apart(target: Any, value: Any, group: Any, n_groups: int) -> NDArray[Any]:
-    columns = (value * target, target, value * (1 - target), 1 - target)
+    columns = (value * target, target, value * ~target, ~target)
     return np.column_stack([np.bincount(group, column, n_groups) for column in columns])
 
 
@@ -180,7 +183,7 @@ def _gap(sums: Any) -> Any:
 
 CONTRAST = Metric(
     "mean of one kind - mean of the other",
-    lambda target, value: float(value[target == 1].mean() - value[target == 0].mean()),
+    lambda target, value: float(value[target].mean() - value[~target].mean()),
     "lower",
     -1.0,
     1.0,
@@ -188,4 +191,4 @@ CONTRAST = Metric(
     sums=_apart,
     of_sums=_gap,
 )
-"""An unpaired difference: the target says which kind (1 or 0) a value is of."""
+"""An unpaired difference: the target says whether a value is of the one kind."""

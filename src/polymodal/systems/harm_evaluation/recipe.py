@@ -118,12 +118,11 @@ SEEN += [metrics.inside("blind/DR mt - text", 0)]
 LAST = [check for name in FIVE if name != "strict" for check in over("H", name, "strict")]
 LAST += over("H benign", "strict", "open", "blind")
 LEADS = [*over("DR", "open"), *over("RR", "strict")]
-BEST = [*over("H", "balanced"), *over("L", "balanced")]
 CLAIMS = (
     Claim("multi-turn raises defects over single-turn", "significant", every(*MORE)),
     Claim("multi-turn lowers refusals, by history alone", "-", every(*LESS, above("steady/RR mt - st", 0))),
     Claim("one model leads in defects, another in refusals", ".1655, .191", every(*LEADS)),
-    Claim("one model is best on the index", "GPT-4o", every(*BEST)),
+    Claim("one model is best on the index", "GPT-4o", every(*over("H", "balanced"), *over("L", "balanced"))),
     Claim("misinformation is the weakest harm", "-", above(CITY, 0)),
     Claim("the picture adds harm beyond its text port", "-", every(*SEEN)),
     Claim("careful models are misplaced by adversarial refusals", "ours", every(*LAST)),
@@ -244,20 +243,19 @@ def job(kind: str, *given: Any) -> Any:
 
 def coverage(config: Config) -> dict[str, int]:
     """How often the corrected and the raw interval cover a true .12 (200 judged, 60 + 60 labelled)."""
-    rng, hits, true = np.random.default_rng(config.seed), Counter[str](corrected=0, raw=0), 0.12
+    rng, hits, true = np.random.default_rng(config.seed), {"corrected": 0, "raw": 0}, 0.12
     draws = ((200, NOISE.seen(true)), (LABELLED, NOISE.sensitivity), (LABELLED, NOISE.specificity))
     for _ in range(REPEATS):
         run, right, wrong = ((int(rng.binomial(n, p)), n) for n, p in draws)
         for name, one in (("corrected", metrics.rogan_gladen(run, right, wrong)), ("raw", proportion(*run))):
             hits[name] += one.low <= true <= one.high
-    return dict(hits)
+    return hits
 
 
 def truth(config: Config, name: str, rate: str, variant: str) -> float | None:
     """The closed form of a rate, where there is one."""
-    if config.data is not None or name not in keepers.SUBJECTS:
-        return None
-    return keepers.exact(name, variant, config.turns)[rate == "RR"]
+    known = config.data is None and name in keepers.SUBJECTS
+    return keepers.exact(name, variant, config.turns)[rate == "RR"] if known else None
 
 
 def ranked(config: Config, book: Figures) -> dict[str, dict[str, Any]]:
@@ -330,12 +328,12 @@ def harms(config: Config, book: Figures, samples: Sequence[Sample], rivals: Sequ
         found = metrics.mean(pooled[harm == one], group=groups[harm == one], better="lower", **about)
         book.add(f"harms/{one}, DR mt", found, float(np.mean(true)) if true else None)
     if config.data is None:
-        city = (harm == "city").astype(float)
-        book.add(CITY, metrics.estimate(method.CONTRAST, city, pooled, group=groups, **about))
+        book.add(CITY, metrics.estimate(method.CONTRAST, harm == "city", pooled, group=groups, **about))
 
 
 def corrected(config: Config, book: Figures, rivals: Sequence[str], told: Mapping[str, Any]) -> None:
     """What judges say, corrected by labels: people's, or the first judge's own on some talks."""
+    book.agreement("defect")
     own = not config.labelled
     labels = book.sampled("defect", rivals, LABELLED) if own else talks.people(Path(str(config.labelled)))
     for judge in book.judges[1:] if own else book.judges:
