@@ -134,6 +134,8 @@ def test_a_slider_snaps_to_its_steps() -> None:
     assert asked("slider", step=3.0).validate(4.4) == 3
     assert asked("slider", step=3.0).validate(10) == 9
     assert asked("slider", step=0.1).validate(0.3) == 0.3
+    whole = Question(id="q", kind="slider", text="?", low=0, high=100, step=1)
+    assert whole.validate(42) == 42
 
 
 @pytest.mark.parametrize(

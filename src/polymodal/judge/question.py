@@ -193,7 +193,7 @@ def _bounded(question: Question, value: Any) -> Answer:
         raise ValueError(f"a number from {low:g} to {high:g} is needed, not {_short(value)}")
     if question.step:
         x = min(high, low + round((x - low) / question.step) * question.step)
-    return _plain(round(x, 12))
+    return _plain(round(float(x), 12))
 
 
 def _option(question: Question, value: Any) -> str:
