@@ -1,6 +1,7 @@
 """Real ratings through the store and back through the files that `polymodal study export` writes."""
 
 import csv
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -27,8 +28,6 @@ QUALITY = {
 
 @pytest.mark.skipif(not RATED.exists(), reason="GenEval's ratings are not beside this checkout")
 def test_geneval_ratings_come_back_with_their_alpha(tmp_path: Path) -> None:
-    import json
-
     given: defaultdict[str, list[int]] = defaultdict(list)
     with RATED.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -66,3 +65,27 @@ def test_geneval_ratings_come_back_with_their_alpha(tmp_path: Path) -> None:
     assert round(live.mean, 4) == 0.4642
     lines = (tmp_path / "export" / "verdicts.jsonl").read_text().splitlines()
     assert [verdict_of(json.loads(line)) for line in lines] == list(verdicts(url))
+
+
+def test_whatever_people_write_is_exported_as_text(tmp_path: Path) -> None:
+    nasty = "'; DROP TABLE answer; -- <script> \ud800 \0 \u0627"
+    file = tmp_path / "study.json"
+    write_json(file, raw())
+    store = Store(f"sqlite:///{tmp_path / 'toy.db'}", load(file))
+    rater = store.rater(store.enrol())
+    assert rater is not None
+    rater = store.advance(store.consent(rater, True), 1)
+    slot = store.lease(rater)
+    assert slot is not None
+    store.save(rater, slot.id, "why", nasty, seq=1, version=0, note=nasty)
+    store.say(rater, slot.id, nasty, [nasty])
+    store.event(rater, slot.id, nasty, {nasty: nasty})
+    store.close()
+    assert CliRunner().invoke(verbs, ["export", str(file)], catch_exceptions=False).exit_code == 0
+    ratings = pq.read_table(tmp_path / "export" / "ratings.parquet").to_pylist()
+    assert json.loads(ratings[0]["answer"]) == nasty.replace("\0", "")
+    assert ratings[0]["note"] == nasty.replace("\ud800", "?")
+    said = json.loads((tmp_path / "export" / "messages.jsonl").read_text())
+    assert said["parts"] == [nasty]
+    events = pq.read_table(tmp_path / "export" / "events.parquet").to_pylist()
+    assert json.loads(events[-1]["data"]) == {nasty: nasty}
