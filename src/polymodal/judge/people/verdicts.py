@@ -1,4 +1,4 @@
-"""Answers as verdicts, trials, ratings and tables of events; agreement and drift for the operator."""
+"""Answers as verdicts, trials, ratings and events; agreement and drift for the operator."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ from polymodal.judge.question import Question
 from polymodal.judge.rubric import Rubric, score
 from polymodal.metrics import Estimate, estimate_alpha
 
-TRIALS = (
-    "rater", "item", "order", "capability", "mode", "display", "truth", "advice", "initial", "final",
-    "confidence_initial", "confidence_final", "advice_confidence", "rt_initial", "rt_final", "trust", "block",
-    "propensity",
-)  # fmt: skip
-RATINGS = (
-    "rater", "item", "subject", "field", "value", "answer", "na", "note", "unit", "group", "variant",
-    "stratum", "rubric", "page", "slot", "position", "repeat", "state", "version", "seq", "saved", "opened",
-    "submitted",
-)  # fmt: skip
-EVENTS = ("at", "rater", "slot", "kind", "data", "client_ms")
+_WORDS, _NUMBERS = "string", "double"
+TRIALS = {
+    **dict.fromkeys(("rater", "item"), _WORDS), "order": "int64",
+    **dict.fromkeys(("capability", "mode", "display", "truth", "advice", "initial", "final"), _WORDS),
+    **dict.fromkeys(("confidence_initial", "confidence_final", "advice_confidence"), _NUMBERS),
+    **dict.fromkeys(("rt_initial", "rt_final", "trust"), _NUMBERS), "block": _WORDS, "propensity": _NUMBERS,
+}  # fmt: skip
+RATINGS = {
+    **dict.fromkeys(("rater", "item", "subject", "field"), _WORDS), "value": _NUMBERS, "answer": _WORDS,
+    "na": "bool", **dict.fromkeys(("note", "unit", "group", "variant", "stratum", "rubric", "page"), _WORDS),
+    "slot": "int64", "position": "int64", "repeat": "bool", "state": _WORDS, "version": "int64", "seq": "int64",
+    "saved": _NUMBERS, "opened": _NUMBERS, "submitted": _NUMBERS,
+}  # fmt: skip
+EVENTS = {
+    "at": _NUMBERS, "rater": _WORDS, "slot": "int64", "kind": _WORDS, "data": _WORDS, "client_ms": _NUMBERS,
+}  # fmt: skip
 MODES = {"advice": "advise", "delegate": "delegate", "oversee": "autonomous"}
 LEVELS: Mapping[str, Literal["nominal", "ordinal", "interval"]] = {
     "likert": "ordinal",
@@ -44,7 +49,6 @@ LEVELS: Mapping[str, Literal["nominal", "ordinal", "interval"]] = {
     "choice": "nominal",
     "pair": "nominal",
 }
-BINS = 10  # of time, in drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ def rating_rows(store: Store) -> Iterator[dict[str, Any]]:
             yield {
                 "rater": one.rater, **_about(one.unit), "field": question.id,
                 "value": plain_number(question, value), "answer": json.dumps(value), "na": row.na,
-                "note": row.note, "stratum": one.stratum, "rubric": asked.id,
+                "note": row.note.encode(errors="replace").decode(), "stratum": one.stratum, "rubric": asked.id,
                 "page": store.study.pages[one.page].id, "slot": one.slot, "position": one.position,
                 "repeat": one.repeat, "state": one.state, "version": row.version, "seq": row.seq,
                 "saved": row.saved, "opened": one.opened, "submitted": one.submitted,
@@ -262,8 +266,7 @@ def _trial(store: Store, one: Given, order: int, propensity: float | None) -> di
         "rt_final": _gap(one.revealed or one.opened, one.submitted), "trust": values.get("trust"),
         "block": page.id, "propensity": propensity,
     }  # fmt: skip
-    texts = ("truth", "advice", "initial", "final")
-    return {key: str(row[key]) if key in texts and row[key] is not None else row[key] for key in TRIALS}
+    return {key: x if x is None or TRIALS[key] != _WORDS else str(x) for key, x in row.items()}
 
 
 def _gap(start: float | None, end: float | None) -> float | None:
@@ -364,7 +367,7 @@ def agreement(
     return result
 
 
-def drift(store: Store, *, bins: int = BINS) -> list[dict[str, Any]]:
+def drift(store: Store, *, bins: int = 10) -> list[dict[str, Any]]:
     """Mean of each numeric question over time, in bins of equally many answers: `field, start, n, mean`."""
     found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for one in given(store):
