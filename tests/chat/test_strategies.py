@@ -234,8 +234,8 @@ def test_seeds_decide() -> None:
     for model, seed in ((first, 4), (second, 4)):
         self_consistency(model, 2)(QUESTION, seed=seed)
     assert [seed for _, seed, _ in first.asked] == [seed for _, seed, _ in second.asked]
-    assert derived(1, "a") != derived(2, "a") != derived(2, "b")
-    assert 0 <= derived(1, "a") < 2**31
+    assert derived("a", seed=1) != derived("a", seed=2) != derived("b", seed=2)
+    assert 0 <= derived("a", seed=1) < 2**31
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def self_consistency(
     _at_least(1, n=n)
 
     def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
-        replies, usage = _all(model, messages, [derived(seed, "vote", i) for i in range(n)], schema)
+        replies, usage = _all(model, messages, [derived("vote", i, seed=seed) for i in range(n)], schema)
         votes = [vote(reply.text) for reply in replies]
         counts = Counter(cast for cast in votes if cast is not None)
         winner = counts.most_common(1)[0][0] if counts else votes[0]
@@ -104,11 +104,11 @@ def best_of(model: ChatModel, score: Scorer, n: int = 4) -> ChatModel:
     _at_least(1, n=n)
 
     def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
-        replies, usage = _all(model, messages, [derived(seed, "candidate", i) for i in range(n)], schema)
+        replies, usage = _all(model, messages, [derived("candidate", i, seed=seed) for i in range(n)], schema)
         scores, error = [], None
         for reply in replies:
             try:
-                value, cost = score((*messages, reply.message), seed=derived(seed, "score"))
+                value, cost = score((*messages, reply.message), seed=derived("score", seed=seed))
             except ChatError as failed:
                 value, cost, error = math.nan, _passing(failed, usage), error or failed
             scores.append(-math.inf if math.isnan(value) else value)
@@ -137,17 +137,17 @@ def verify_and_correct(model: ChatModel, verifier: ChatModel, rounds: int = 2) -
     _at_least(0, rounds=rounds)
 
     def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
-        reply = model(*messages, seed=derived(seed, "draft"), schema=schema)
+        reply = model(*messages, seed=derived("draft", seed=seed), schema=schema)
         usage = reply.usage
         for i in range(rounds):
             talk = (*messages, reply.message)
             try:
-                check = verifier(*talk, user(CHECK), seed=derived(seed, "check", i))
+                check = verifier(*talk, user(CHECK), seed=derived("check", i, seed=seed))
                 usage += check.usage
                 if re.fullmatch(r"\W*(ok(ay)?\W*)?", check.text, re.IGNORECASE):
                     break
                 asked = user(CORRECT.format(wrong=check.text))
-                reply = model(*talk, asked, seed=derived(seed, "correct", i), schema=schema)
+                reply = model(*talk, asked, seed=derived("correct", i, seed=seed), schema=schema)
                 usage += reply.usage
             except ChatError as failed:
                 usage += _passing(failed, usage)
@@ -186,7 +186,7 @@ def debate(models: Sequence[ChatModel], rounds: int, judge: ChatModel) -> ChatMo
                 if r and not others:
                     continue
                 try:
-                    said[i] = model(*talk, *asked, seed=derived(seed, "debate", i, r))
+                    said[i] = model(*talk, *asked, seed=derived("debate", i, r, seed=seed))
                     usage += said[i].usage
                 except ChatError as failed:
                     usage, error = usage + _passing(failed, usage), error or failed
@@ -196,7 +196,10 @@ def debate(models: Sequence[ChatModel], rounds: int, judge: ChatModel) -> ChatMo
         answers = _listed(said[i] for i in sorted(said))
         try:
             last = judge(
-                *messages, user(DECIDE.format(answers=answers)), seed=derived(seed, "decide"), schema=schema
+                *messages,
+                user(DECIDE.format(answers=answers)),
+                seed=derived("decide", seed=seed),
+                schema=schema,
             )
         except ChatError as failed:
             raise _anew(failed, usage + failed.usage) from failed
@@ -206,7 +209,7 @@ def debate(models: Sequence[ChatModel], rounds: int, judge: ChatModel) -> ChatMo
     return Strategy(f"debate({names},rounds={rounds},judge={judge.name})", answer)
 
 
-def derived(seed: int, *words: str | int) -> int:
+def derived(*words: str | int, seed: int) -> int:
     """The seed of an inner call: 31 bits of SHA-256, which every service and generator takes."""
     return int.from_bytes(hashlib.sha256(repr((seed, *words)).encode()).digest()[:4], "big") >> 1
 
