@@ -37,6 +37,18 @@ def test_planted_rates_come_back(seed):
     assert all(one.low <= one.mean <= one.high for one in found.values())
 
 
+def test_propensity_is_a_slope_of_the_first_trust():
+    rng = np.random.default_rng(0)
+    propensity = rng.uniform(1, 7, 80)
+    correct = (rng.random((80, 20)) < 0.8).astype(float)
+    a, b = course(correct, UP, DOWN)
+    told = 1 + 6 * (a + b * (0.2 + 0.1 * propensity)[:, None]) + rng.normal(0, 0.05, a.shape)
+    found = learning(correct, told, propensity)["first trust on propensity"]
+    assert found.mean == pytest.approx(0.1, abs=0.01)
+    assert found.low < found.mean < found.high
+    assert "first trust on propensity" not in learning(correct, told, np.full(80, np.nan))
+
+
 def test_trials_without_a_report_or_an_outcome_are_passed_over():
     correct, told = reports(40, 30)
     told[:, ::3] = np.nan

@@ -62,12 +62,14 @@ def stated(columns: Mapping[str, Array], *, seed: int = 0, draws: int = 2000) ->
         trust, right = columns["trust"], correct(columns)
         kind = columns.get("capability", np.full(n, "all", dtype=object))
         found |= trust_calibration((trust - 1) / 6, right, rater, kind, seed=seed, draws=draws)
-        who = np.unique(rater.astype(str), return_inverse=True)[1]
+        _, first, who = np.unique(rater.astype(str), return_index=True, return_inverse=True)
         order = np.lexsort((columns.get("order", np.arange(n)), who))
         place = np.arange(n) - np.searchsorted(who[order], who[order])
         grid = np.full((2, int(who.max()) + 1, int(place.max()) + 1), np.nan)
         grid[:, who[order], place] = right[order], trust[order]
-        found |= {f"learning: {key}": one for key, one in learning(grid[0], grid[1]).items()}
+        lean = columns.get("propensity", np.full(n, np.nan))
+        learnt = learning(grid[0], grid[1], lean[first])  # propensity is asked once a person
+        found |= {f"learning: {key}": one for key, one in learnt.items()}
     try:
         numbers = [columns[name].astype(np.float64) for name in ANSWERS[1:]]
     except (KeyError, TypeError, ValueError):

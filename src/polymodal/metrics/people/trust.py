@@ -31,26 +31,31 @@ def course(correct: Array, up: float, down: float) -> tuple[Array, Array]:
     return a, b
 
 
-def learning(correct: Array, reports: Array) -> dict[str, Estimate]:
+def learning(correct: Array, reports: Array, propensity: Array | None = None) -> dict[str, Estimate]:
     """Learning rates of trust by least squares of reports 1 + 6 t; everybody has a first trust of their own.
 
     Args:
         correct: "n t" 1, 0, or NaN where nothing was seen.
         reports: "n t" stated trust after each trial, 1-7; NaN where none was asked.
+        propensity: " n" to trust machines at all; a linear term on the first trust.
 
     Returns:
         up, down, down - up, stationary mean r up / (r up + (1 - r) down) with r the share of right answers,
-        and half-life ln 2 / -ln(1 - up) trials; normal intervals, clustered by person.
+        and half-life ln 2 / -ln(1 - up) trials; normal intervals, clustered by person. With propensities
+        also the slope of the first trust, in [0, 1], on them.
     """
     from scipy.optimize import least_squares
 
     known = np.isfinite(reports)
 
-    def residuals(at: Array) -> Array:
+    def parts(at: Array) -> tuple[Array, Array]:
         a, b = course(correct, float(at[0]), float(at[1]))
         rest, b = np.where(known, (reports - 1) / 6 - a, 0.0), np.where(known, b, 0.0)
         start = (b * rest).sum(axis=1) / np.maximum((b * b).sum(axis=1), 1e-12)
-        return np.asarray((rest - b * start[:, None]).ravel())
+        return np.asarray((rest - b * start[:, None]).ravel()), start
+
+    def residuals(at: Array) -> Array:
+        return parts(at)[0]
 
     found = least_squares(residuals, [0.1, 0.2], bounds=([1e-4, 1e-4], [0.99, 0.99]))
     slopes, n = np.asarray(found.jac), len(correct)
@@ -78,6 +83,11 @@ def learning(correct: Array, reports: Array) -> dict[str, Estimate]:
             mean=value, low=value - half, high=value + half, n=reports.size, n_valid=int(known.sum()),
             n_groups=n, method="least squares, clustered", reason="" if n > 1 else "one person: no interval",
         )  # fmt: skip
+    if propensity is not None and np.isfinite(propensity).sum() > 1:
+        kept = np.isfinite(propensity)
+        x, y = propensity[kept], parts(found.x)[1][kept]
+        sums = np.column_stack([np.ones(len(x)), x, y, x * x, x * y])
+        estimates["first trust on propensity"] = clustered(sums, _slope, seed=0, draws=1000, n=len(x))
     return estimates
 
 
