@@ -33,27 +33,41 @@ def inspected(n: int) -> int:
     """Inspect's: the same prompts to its mock model, two samples a post."""
     from inspect_ai import Task, eval
     from inspect_ai.dataset import MemoryDataset, Sample
-    from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+    from inspect_ai.model import (
+        ChatMessageUser,
+        ContentImage,
+        ContentText,
+        ModelOutput,
+        ModelUsage,
+        get_model,
+    )
     from inspect_ai.scorer import match
 
     from polymodal.chat.inspected import data_url
     from polymodal.media import Text
     from polymodal.systems.image_text_relation import recipe
 
+    def said(*_: object) -> ModelOutput:
+        output = ModelOutput.from_content("mockllm/model", "yes")
+        output.usage = ModelUsage(input_tokens=9, output_tokens=1, total_tokens=10)  # or it loads a tokeniser
+        return output
+
     samples = []
     for row in recipe.inspection(recipe.Config(n=n, languages=("lv",))):
         parts = row["messages"][-1].parts
         content = [
-            ContentText(text=part.read()) if isinstance(part, Text) else ContentImage(image=data_url(part))
+            ContentText(text=part.read())
+            if isinstance(part, Text)
+            else ContentImage(image=data_url("image/png", part.encoded()))
             for part in parts
         ]
         samples.append(Sample(input=[ChatMessageUser(content=content)], target=row["target"], id=row["id"]))
+    task = Task(MemoryDataset(samples), scorer=match())
+    quick = {"max_samples": 200, "max_connections": 200, "log_realtime": False}
+    model = get_model("mockllm/model", custom_outputs=said)
     with tempfile.TemporaryDirectory() as folder:
-        (log,) = eval(
-            Task(MemoryDataset(samples), scorer=match()),
-            model="mockllm/model", display="none", log_dir=folder, max_samples=200, max_connections=200,
-        )  # fmt: skip
-    assert log.status == "success"
+        (log,) = eval(task, model=model, display="none", log_dir=folder, **quick)
+    assert log.status == "success", log.error
     return len(samples)
 
 

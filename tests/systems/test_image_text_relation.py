@@ -219,7 +219,8 @@ def test_a_constant_subject_is_visible_at_once(small):
     assert result.estimates["Cohen kappa"].mean == 0
     assert result.estimates["probe/yes-bias by negation"].mean == 1
     (table,) = [one for one in result.sections["tables"] if one["title"] == "Answers"]
-    assert {row[-1] for row in table["rows"] if row[2] == "adds"} == {120}
+    yes = table["columns"].index("yes")
+    assert {row[yes] for row in table["rows"] if row[2] == "adds"} == {120}
 
 
 def test_a_prompt_language_without_words_is_refused(small):
