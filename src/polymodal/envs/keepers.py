@@ -1,4 +1,4 @@
-"""Keepers of a secret: scripted chat subjects whose slips and refusals are known in closed form."""
+"""Keepers of a secret: scripted subjects whose slips and refusals have a closed form."""
 
 from __future__ import annotations
 

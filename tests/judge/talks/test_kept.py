@@ -7,7 +7,18 @@ import numpy as np
 from polymodal.chat import Usage, assistant, user
 from polymodal.envs.scenes import Scene, Thing
 from polymodal.judge import Answer, Case, Rule, Span, Verdict
-from polymodal.judge.talks import digest, exhibit, judged, packed, replies, steady, summed, troubles, unpacked
+from polymodal.judge.talks import (
+    columns,
+    digest,
+    exhibit,
+    judged,
+    packed,
+    replies,
+    steady,
+    summed,
+    troubles,
+    unpacked,
+)
 from polymodal.media import Invalid
 
 TILE = Scene((Thing("star", "red"),)).image()
@@ -71,6 +82,7 @@ def test_judged_talks_travel_as_bytes():
     assert len(found["shown"]) == 2  # one of each kind: judged, and cut short
     assert len(found["replies"]) == 6
     assert packed(labels).dtype == np.uint8
+    assert str(columns(labels)) == str(labels.table.to_pydict())  # as text: NaN is not NaN
 
 
 def test_sums_and_troubles():

@@ -1,4 +1,4 @@
-"""What is kept of judged talks: labels as bytes, replies by digest or in full, exhibits, costs."""
+"""What is kept of judged talks: labels as bytes, replies by digest, exhibits, costs."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def packed(labels: Labels) -> NDArray[np.uint8]:
 def unpacked(parts: Iterable[NDArray[np.uint8]]) -> Labels:
     """The labels of several jobs as one table."""
     return Labels(pa.concat_tables([pa.ipc.open_stream(part.tobytes()).read_all() for part in parts]))
+
+
+def columns(labels: Labels) -> dict[str, list[Any]]:
+    """The labels' columns as lists; by way of arrays, which is much faster than Arrow's own."""
+    found = {name: labels.column(name).tolist() for name in labels.table.column_names if name != "turn"}
+    told = {**found, "turn": labels.table["turn"].to_pylist()}  # empty where there is no evidence
+    return {name: told[name] for name in labels.table.column_names}
 
 
 def replies(case: Case, verdict: Verdict, *, full: bool) -> Iterator[list[Any]]:

@@ -1,4 +1,4 @@
-"""REVEAL: talks of many turns with a picture, judged by a policy for harm and refusal (arXiv 2505.04673).
+"""REVEAL: many-turn talks with pictures, judged for harm and refusal (arXiv 2505.04673).
 
 Claim
     Many turns raise defects over one turn and lower refusals; models differ; the index weighs both.

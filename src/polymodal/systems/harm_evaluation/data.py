@@ -1,4 +1,4 @@
-"""Where talks come from: a person's conversations, the official stages and runs, policies and pictures."""
+"""Where talks come from: a person's own files, the official stages, official runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges of harm and refusal: a rule, a rule with known errors, a coin, a model with a rubric."""
+"""Judges of harm and refusal: a rule, one with known errors, a coin, a model's rubric."""
 
 from __future__ import annotations
 

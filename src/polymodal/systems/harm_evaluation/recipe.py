@@ -175,7 +175,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     for name, section in sections(config, book, samples, told).items():
         run.section(name, section)
     run.section("invalid", talks.troubles(lost, told.values()))
-    run.table("labels.parquet", book.labels.table.to_pydict())
+    run.table("labels.parquet", talks.columns(book.labels))
     for file, names, kind in (("replies", talks.REPLY, "replies"), ("attacks", ATTEMPT, "log")):
         rows = [row for one in told.values() for row in one.get(kind, ())]
         run.table(f"{file}.parquet", {name: [row[k] for row in rows] for k, name in enumerate(names)})
