@@ -5,7 +5,7 @@ import pytest
 
 from polymodal.envs import reading
 from polymodal.envs.scenes import Scene, Thing
-from polymodal.media import Image, MediaError
+from polymodal.media import Image, MediaError, Sample, Text
 
 pytest.importorskip("rapidocr", reason="the extra [ocr] is not installed")
 
@@ -47,3 +47,13 @@ def test_what_cannot_be_read_is_refused_by_name(monkeypatch):
         reading.read_text(Scene().image())
     assert caught.value.name == "rapidocr"
     reading._engine.cache_clear()
+
+
+def test_pictures_of_samples_are_read_by_id(monkeypatch):
+    monkeypatch.setattr(reading, "read_text", lambda image, language: f"{language} {image.size()[0]}")
+    samples = [
+        Sample("a", {"image": Scene(size=40).image()}, tags={"language": "lv"}),
+        Sample("b", {"text": Text("no picture")}),
+        Sample("c", {"image": Image(b"broken")}),
+    ]
+    assert reading.read_all(samples) == {"a": "lv 40", "b": "", "c": ""}
