@@ -32,8 +32,8 @@ TRIALS = {
 RATINGS = {
     **dict.fromkeys(("rater", "item", "subject", "field"), _WORDS), "value": _NUMBERS, "answer": _WORDS,
     "na": "bool", **dict.fromkeys(("note", "unit", "group", "variant", "stratum", "rubric", "page"), _WORDS),
-    "slot": "int64", "position": "int64", "repeat": "bool", "state": _WORDS, "version": "int64", "seq": "int64",
-    "saved": _NUMBERS, "opened": _NUMBERS, "submitted": _NUMBERS,
+    "slot": "int64", "position": "int64", "repeat": "bool", "state": _WORDS, "version": "int64",
+    "seq": "int64", "saved": _NUMBERS, "opened": _NUMBERS, "submitted": _NUMBERS,
 }  # fmt: skip
 EVENTS = {
     "at": _NUMBERS, "rater": _WORDS, "slot": "int64", "kind": _WORDS, "data": _WORDS, "client_ms": _NUMBERS,
@@ -201,9 +201,9 @@ def rating_rows(store: Store) -> Iterator[dict[str, Any]]:
                 continue
             row, value = one.rows[question.id], one.values[question.id]
             yield {
-                "rater": one.rater, **_about(one.unit), "field": question.id,
-                "value": plain_number(question, value), "answer": json.dumps(value), "na": row.na,
-                "note": row.note.encode(errors="replace").decode(), "stratum": one.stratum, "rubric": asked.id,
+                "rater": one.rater, **_about(one.unit), "field": question.id, "na": row.na,
+                "value": plain_number(question, value), "answer": json.dumps(value), "rubric": asked.id,
+                "note": row.note.encode(errors="replace").decode(), "stratum": one.stratum,
                 "page": store.study.pages[one.page].id, "slot": one.slot, "position": one.position,
                 "repeat": one.repeat, "state": one.state, "version": row.version, "seq": row.seq,
                 "saved": row.saved, "opened": one.opened, "submitted": one.submitted,
