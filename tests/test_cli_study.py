@@ -42,9 +42,9 @@ def test_from_new_to_report(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, columns, n in (("ratings", RATINGS, 12), ("trials", TRIALS, 0)):
         table = pq.read_table(tmp_path / "out" / f"{name}.parquet")
-        assert tuple(table.column_names) == columns
+        assert table.column_names == list(columns)
         assert table.num_rows == n
-    assert tuple(pq.read_schema(tmp_path / "out" / "events.parquet").names) == EVENTS
+    assert pq.read_schema(tmp_path / "out" / "events.parquet").names == list(EVENTS)
     assert json.loads((tmp_path / "out" / "codebook.json").read_text())["study"]["id"] == "example"
     report = call("report", file).output
     for word in (

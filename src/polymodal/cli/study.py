@@ -1,8 +1,7 @@
-"""The verbs of `polymodal study`: ask people, in a web page, what rules and models are asked."""
+"""The verbs of `polymodal study`: put before people what rules and models are asked."""
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -111,7 +110,7 @@ def _of_run(folder: Path, sample: int, seed: int) -> dict[str, Any]:
 def _part(folder: Path, turn: Mapping[str, Any]) -> dict[str, Any]:
     """A turn of a report as a part of a study: words, a copied medium, or what stands for withheld words."""
     from polymodal.media import part_of
-    from polymodal.runs.atomic import write_bytes
+    from polymodal.runs.rows import copy
 
     path = turn.get("path") or turn.get("media")
     if path is None:
@@ -119,7 +118,7 @@ def _part(folder: Path, turn: Mapping[str, Any]) -> dict[str, Any]:
     source = folder / str(path)
     if not source.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{path} is not in {folder}")
-    write_bytes(folder / "study" / "media" / source.name, source.read_bytes())
+    copy(source, folder / "study" / "media" / source.name)
     return {part_of(source).kind: f"media/{source.name}"}
 
 
@@ -232,46 +231,20 @@ def export(
 ) -> None:
     """Write verdicts, trials, ratings, messages, events and the codebook, by pseudonym."""
     from polymodal.judge.people import verdicts as rows
+    from polymodal.runs.atomic import write_json
+    from polymodal.runs.rows import write_lines, write_rows
 
     folder = to or file.parent / "export"
     with _opened(file, db) as (_, store):
         counts = {
-            "verdicts.jsonl": _lines(folder / "verdicts.jsonl", rows.verdict_rows(store)),
-            "messages.jsonl": _lines(folder / "messages.jsonl", rows.message_rows(store)),
-            "trials.parquet": _table(folder / "trials.parquet", iter(rows.trial_rows(store)), rows.TRIALS),
-            "ratings.parquet": _table(folder / "ratings.parquet", rows.rating_rows(store), rows.RATINGS),
-            "events.parquet": _table(folder / "events.parquet", rows.event_rows(store), rows.EVENTS),
+            "verdicts.jsonl": write_lines(folder / "verdicts.jsonl", rows.verdict_rows(store)),
+            "messages.jsonl": write_lines(folder / "messages.jsonl", rows.message_rows(store)),
+            "trials.parquet": write_rows(folder / "trials.parquet", rows.trial_rows(store), rows.TRIALS),
+            "ratings.parquet": write_rows(folder / "ratings.parquet", rows.rating_rows(store), rows.RATINGS),
+            "events.parquet": write_rows(folder / "events.parquet", rows.event_rows(store), rows.EVENTS),
         }
-        from polymodal.runs.atomic import write_json
-
         write_json(folder / "codebook.json", rows.codebook(store))
     draw(f"{folder}", "file,n", [(name, str(n)) for name, n in counts.items()])
-
-
-def _lines(path: Path, rows: Iterator[Mapping[str, Any]]) -> int:
-    """Rows as JSON lines; gives their number."""
-    from polymodal.runs.atomic import write_bytes
-
-    text, n = bytearray(), 0
-    for row in rows:
-        text += json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
-        n += 1
-    write_bytes(path, bytes(text))
-    return n
-
-
-def _table(path: Path, rows: Iterator[Mapping[str, Any]], names: tuple[str, ...]) -> int:
-    """Rows as Parquet, a column at a time in memory; equal words are kept once."""
-    from polymodal.runs.atomic import write_table
-
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    words: dict[str, str] = {}
-    for row in rows:
-        for name, column in columns.items():
-            value = row[name]
-            column.append(words.setdefault(value, value) if isinstance(value, str) else value)
-    write_table(path, columns)
-    return len(columns[names[0]])
 
 
 @study.command("report")

@@ -1,4 +1,4 @@
-"""Block designs: who shares what with whom, whether all are linked, how efficient, in which order."""
+"""Block designs: who shares what with whom, are all linked, how efficient, in which order."""
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -180,7 +180,7 @@ def test_trials_have_the_columns_that_reliance_is_computed_from(stores: Any) -> 
         answer(store, rater, final=final, trust=3)
         items.append(slot.unit)
     rows = trial_rows(store)
-    assert [tuple(row) for row in rows] == [TRIALS, TRIALS]
+    assert [list(row) for row in rows] == [list(TRIALS), list(TRIALS)]
     assert [row["item"] for row in rows] == items
     assert rows[0] | {"item": "", "rt_initial": 0, "rt_final": 0} == {
         "rater": rater.pseudonym, "item": "", "order": 0, "capability": "colour", "mode": "advise",

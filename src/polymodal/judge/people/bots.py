@@ -1,4 +1,4 @@
-"""Simulated raters: straight into a store, or through the pages like a browser; never taken for people."""
+"""Simulated raters: straight into a store, or through the pages as a browser would."""
 
 from __future__ import annotations
 

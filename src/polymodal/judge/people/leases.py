@@ -78,9 +78,12 @@ def hold(c: Connection, rater: Rater) -> Rater:
     return rater_of(row)
 
 
+_MARK = update(people).where(people.c.id == bindparam("who"))
+
+
 def mark(c: Connection, rater: int, **values: Any) -> None:
     """Change what is stored of a rater."""
-    c.execute(update(people).where(people.c.id == rater).values(**values))
+    c.execute(_MARK, {"who": rater, **values})
 
 
 _OWNED = select(slot).where(slot.c.id == bindparam("place"), slot.c.rater == bindparam("who"))
@@ -95,12 +98,25 @@ def owned(c: Connection, rater: Rater, place: int, *, lock: bool = False) -> Any
     return row
 
 
+_PUT = update(slot).where(slot.c.id == bindparam("place"))
+_ONE = select(slot).where(slot.c.id == bindparam("place"))
+
+
+def put(c: Connection, place: int, **values: Any) -> Any:
+    """Change what is stored of a place; gives its new row."""
+    c.execute(_PUT, {"place": place, **values})
+    return c.execute(_ONE, {"place": place}).one()
+
+
+_NOTE = insert(happened)
+
+
 def note(
     c: Connection, at: float, rater: int | None, place: int | None, kind: str, data: Any, client_ms: float = 0
 ) -> None:
     """Add an event."""
     row = {"rater": rater, "slot": place, "kind": word(kind), "data": data, "client_ms": number(client_ms)}
-    c.execute(insert(happened).values(**row, at=at))
+    c.execute(_NOTE, {**row, "at": at})
 
 
 def word(client: str) -> str:
@@ -148,9 +164,7 @@ def pick(
         row = _next(c, rater, place)
     if row is None or not take:
         return row
-    values = {"state": "leased", "rater": rater.id, "opened": now, "lease_until": now + lease}
-    c.execute(update(slot).where(slot.c.id == row.id).values(values))
-    return c.execute(select(slot).where(slot.c.id == row.id)).one()
+    return put(c, row.id, state="leased", rater=rater.id, opened=now, lease_until=now + lease)
 
 
 def renew(c: Connection, row: Any, now: float, lease: float) -> Any | None:
@@ -167,8 +181,7 @@ def renew(c: Connection, row: Any, now: float, lease: float) -> Any | None:
         c.execute(delete(slot).where(slot.c.id == other.id))
     elif row.lease_until is not None and row.lease_until - now > 0.9 * lease:
         return row  # a write a keystroke would buy nothing
-    c.execute(update(slot).where(slot.c.id == row.id).values(state="leased", lease_until=now + lease))
-    return c.execute(select(slot).where(slot.c.id == row.id)).one()
+    return put(c, row.id, state="leased", lease_until=now + lease)
 
 
 _LATE = (
@@ -296,6 +309,9 @@ def _seat_of(c: Connection, rater: Rater) -> int | None:
     return None if row is None else int(row.id)
 
 
+_TAKE = update(seat).where(seat.c.id == bindparam("place"))
+
+
 def _sit(c: Connection, rater: Rater, until: float, wish: int | None = None) -> int | None:
     """The rater's seat, its lease renewed: the one held, the one held before, else a fresh one, else any."""
     held = _seat_of(c, rater)
@@ -308,7 +324,7 @@ def _sit(c: Connection, rater: Rater, until: float, wish: int | None = None) -> 
         if row is None:
             return None
         held = int(row.id)
-    c.execute(update(seat).where(seat.c.id == held).values(rater=rater.id, lease_until=until))
+    c.execute(_TAKE, {"place": held, "rater": rater.id, "lease_until": until})
     return held
 
 
@@ -342,7 +358,7 @@ def _return(c: Connection, which: Any, state: str = "leased", to: str = "returne
     """End places of the plan, and put up a new one for each."""
     query = select(slot).where(which, slot.c.state == state, slot.c.seat.is_not(None)).with_for_update()
     for row in c.execute(query).all():
-        c.execute(update(slot).where(slot.c.id == row.id).values(state=to, lease_until=None))
+        put(c, row.id, state=to, lease_until=None)
         same = {key: getattr(row, key) for key in ("unit", "page", "seat", "position", "repeat", "sides")}
         c.execute(insert(slot).values(**same, state="open", replaces=row.replaces or row.id))
 

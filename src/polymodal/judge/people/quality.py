@@ -1,4 +1,4 @@
-"""Careless answering: flags set by rules written before the first answer; nothing is ever deleted."""
+"""Careless answering, flagged by rules written before the first answer; nothing is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study's memory: raters, leased places, versioned answers, messages; nothing lost or said twice."""
+"""The study's memory: raters, leased places, versioned answers, messages; nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select
 
 from polymodal.judge.people import leases, tables
 from polymodal.judge.people.design import plan
@@ -88,7 +88,7 @@ class Store:
         """Whose token it is; None for an unknown, forged, withdrawn or expired one alike."""
         given = _hash(token)
         with self.database.read() as c:
-            row = c.execute(select(tables.rater).where(tables.rater.c.token_hash == given)).first()
+            row = c.execute(_TOKEN, {"given": given}).first()
         same = hmac.compare_digest(row.token_hash if row else "0" * 64, given)
         if row is None or not same or row.expires < self._clock() or row.state in leases.ENDED:
             return None
@@ -264,8 +264,7 @@ class Store:
                 wanted = self._missing(row, {name: given[name] for name in first if name in given})
                 if open_ := [name for name in wanted if name in first]:
                     raise RefusedError("early", f"an answer comes first: {', '.join(open_)}", open_)
-                shown = update(tables.slot).where(tables.slot.c.id == slot_id)
-                c.execute(shown.values(revealed=self._clock()))
+                leases.put(c, slot_id, revealed=self._clock())
             return slot_of(leases.owned(c, rater, slot_id))
 
     def submit(self, rater: Rater, slot_id: int) -> None:
@@ -284,8 +283,7 @@ class Store:
                 raise RefusedError("missing", f"no answer: {', '.join(missing)}", missing)
             if self.study.pages[row.page].first and row.revealed is None:
                 raise RefusedError("early", "the answers that come first were not followed by the reveal")
-            done = {"state": "done", "submitted": self._clock(), "lease_until": None}
-            c.execute(update(tables.slot).where(tables.slot.c.id == slot_id).values(done))
+            leases.put(c, slot_id, state="done", submitted=self._clock(), lease_until=None)
 
     def event(
         self,
@@ -388,6 +386,7 @@ class Store:
 
 
 _ANSWER = insert(tables.answer)
+_TOKEN = select(tables.rater).where(tables.rater.c.token_hash == bindparam("given"))
 
 
 def _key(result: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -217,12 +217,7 @@ def check(path: Path) -> list[str]:
 
 
 def parse(raw: Mapping[str, Any], root: Path, name: str = "study.json") -> Study:
-    """A study from its JSON.
-
-    Args:
-        raw: the file's content.
-        root: folder that media paths are relative to.
-        name: of the file, for errors.
+    """A study from its JSON; media paths in it are relative to `root`, errors begin with `name`.
 
     Raises:
         StudyError: with all that is wrong, each by path and key.
@@ -248,25 +243,43 @@ def parse(raw: Mapping[str, Any], root: Path, name: str = "study.json") -> Study
             units[one["id"]] = _unit(one, root)
         except MediaError as error:
             errors.append(f"{name}: units[{i}].messages: {error}")
-    pages = _pages(raw["pages"], units)
     found = Study(
-        **{name: raw[name] for name in ("id", "version", "title")},
-        language=raw.get("language", "en"),
-        rubrics=asked,
-        units=units,
-        pages=pages,
-        design=Design(**raw.get("design", {})),
-        quality=raw.get("quality", {}),
-        exclusions=tuple(raw.get("exclusions", ())),
-        retention=raw.get("retention", {}),
-        texts=raw.get("texts", {}),
-        seed=raw.get("seed", 0),
-        raw=raw,
-    )
+        **{key: raw[key] for key in ("id", "version", "title")},
+        language=raw.get("language", "en"), rubrics=asked, units=units, pages=_pages(raw["pages"], units),
+        design=Design(**raw.get("design", {})), quality=raw.get("quality", {}),
+        exclusions=tuple(raw.get("exclusions", ())), retention=raw.get("retention", {}),
+        texts=raw.get("texts", {}), seed=raw.get("seed", 0), raw=raw,
+    )  # fmt: skip
     errors += [f"{name}: {where}: {what}" for where, what in _sense(found, broken)]
     if errors:
         raise StudyError(errors)
     return found
+
+
+def study_of(
+    cases: Iterable[Case],
+    rubric: Mapping[str, Any],
+    *,
+    design: Design | None = None,
+    title: str = "Please rate",
+) -> Study:
+    """A study of cases in memory: consent, one block of all of them, an end. The rubric is as JSON.
+
+    Raises:
+        StudyError: as `parse`.
+    """
+    listed = list(cases)
+    dealt = {key: value for key, value in asdict(design or Design()).items() if value is not None}
+    names = ("id", "item", "group", "subject", "variant", "reference")
+    rows = [
+        {name: getattr(one, name) for name in names} | {"tags": dict(one.tags), "digest": digest_of([one])}
+        for one in listed
+    ]
+    pages = [{"kind": "consent"}, {"kind": "block", "rubric": rubric.get("id", "")}, {"kind": "debrief"}]
+    plain = {"id": "study", "version": "1", "title": title, "rubrics": [rubric], "design": dealt}
+    found = parse({**plain, "units": rows, "pages": pages}, Path(), "the study")
+    shown = {one.id: replace(found.units[one.id], cases=(one,)) for one in listed}
+    return replace(found, units=shown)
 
 
 @cache
@@ -344,38 +357,26 @@ def _unit(raw: Mapping[str, Any], root: Path) -> Unit:
     sides = raw.get("sides") or [
         {"messages": raw.get("messages", []), **{k: raw[k] for k in ("subject", "variant") if k in raw}}
     ]
+    about = {"item": item, "group": raw.get("group", item)}
     cases = tuple(
         Case(
-            id=f"{raw['id']}" + (f"#{i}" if len(sides) > 1 else ""),
-            item=item,
-            group=raw.get("group", item),
-            subject=side.get("subject", ""),
-            variant=side.get("variant", ""),
-            messages=tuple(_message(message, root) for message in side["messages"]),
-            reference=raw.get("reference", ""),
-            tags=raw.get("tags", {}),
+            id=f"{raw['id']}#{i}" if len(sides) > 1 else raw["id"], subject=side.get("subject", ""),
+            variant=side.get("variant", ""), messages=tuple(_message(one, root) for one in side["messages"]),
+            reference=raw.get("reference", ""), tags=raw.get("tags", {}), **about,
         )
         for i, side in enumerate(sides)
-    )
+    )  # fmt: skip
     kept = {name: raw[name] for name in ("page", "stratum", "gold", "attention") if name in raw}
     return Unit(
-        id=raw["id"],
-        item=item,
-        group=raw.get("group", item),
-        subject="|".join(case.subject for case in cases),
-        variant=raw.get("variant") or "|".join(dict.fromkeys(case.variant for case in cases)),
-        cases=cases,
-        digest=raw.get("digest") or digest_of(cases),
-        **kept,
-    )
+        id=raw["id"], subject="|".join(case.subject for case in cases),
+        variant=raw.get("variant") or "|".join(dict.fromkeys(case.variant for case in cases)), cases=cases,
+        digest=raw.get("digest") or digest_of(cases), **about, **kept,
+    )  # fmt: skip
 
 
 def digest_of(cases: Iterable[Case]) -> str:
     """32 hex digits of what cases show: roles and parts, by content."""
-    shown = [
-        [[message.role, [part.digest() for part in message.parts]] for message in case.messages]
-        for case in cases
-    ]
+    shown = [[[m.role, [part.digest() for part in m.parts]] for m in case.messages] for case in cases]
     return hashlib.sha256(_canonical(shown).encode()).hexdigest()[:32]
 
 
