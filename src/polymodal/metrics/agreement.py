@@ -1,5 +1,6 @@
 """How far judges agree: Krippendorff's alpha, Cohen's and Fleiss' kappa, effective judges."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -7,9 +8,10 @@ from jaxtyping import Float, Int, Shaped
 
 from polymodal.metrics.estimate import Estimate
 from polymodal.metrics.metric import Array, Labels, Values
-from polymodal.metrics.resample import percentile, values_of
+from polymodal.metrics.resample import percentile, values_of, weights
 
 Level = Literal["nominal", "ordinal", "interval"]
+_CELLS = 2_000_000  # coincidences held at once: 16 MB
 
 
 def alpha(ratings: Values, *, level: Level = "nominal") -> float:
@@ -50,25 +52,61 @@ def estimate_alpha(
     """
     unit, value = _pairable(ratings, level)
     point = _alpha(unit, value, level)
-    size = np.bincount(unit)
-    start = np.cumsum(size) - size
-    units, rng = len(size), np.random.default_rng(seed)
+    units, rng = int(unit[-1]) + 1, np.random.default_rng(seed)
     low, high, reason = float("nan"), float("nan"), "fewer than two units: no interval"
     if np.isnan(point):
         reason = "only one value occurs"
     elif units > 1:
-        scores = []
-        for _ in range(draws):
-            picked = rng.integers(units, size=units)
-            length = size[picked]
-            offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-            rows = np.repeat(start[picked], length) + offset
-            scores.append(_alpha(np.repeat(np.arange(units), length), value[rows], level))
-        (low, high), reason = percentile(np.array(scores), coverage, units), ""
+        found, code = np.unique(value, return_inverse=True)
+        if units * len(found) ** 2 <= _CELLS:
+            scores = _by_counts(unit, code, found, level, weights(units, draws=draws, seed=seed))
+        else:
+            scores = np.array([_alpha(*_resampled(unit, value, rng), level) for _ in range(draws)])
+        (low, high), reason = percentile(scores, coverage, units), ""
     return Estimate(
         mean=point, low=low, high=high, n=len(ratings), n_valid=units,
         method=f"{level} alpha, bootstrap of units", level=coverage, better="higher", reason=reason,
     )  # fmt: skip
+
+
+def _resampled(
+    unit: Int[np.ndarray, " m"], value: Float[np.ndarray, " m"], rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Ratings of units drawn with replacement."""
+    size = np.bincount(unit)
+    start = np.cumsum(size) - size
+    picked = rng.integers(len(size), size=len(size))
+    length = size[picked]
+    offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    return np.repeat(np.arange(len(size)), length), value[np.repeat(start[picked], length) + offset]
+
+
+def _by_counts(
+    unit: Int[np.ndarray, " m"],
+    code: Int[np.ndarray, " m"],
+    found: Float[np.ndarray, " v"],
+    level: Level,
+    drawn: Iterator[Float[np.ndarray, "b u"]],
+) -> Float[np.ndarray, " draws"]:
+    """Alphas of resampled units from each unit's coincidences: a matrix product instead of a loop."""
+    units, v = int(unit[-1]) + 1, len(found)
+    counts = np.bincount(unit * v + code, minlength=units * v).reshape(units, v).astype(np.float64)
+    pairs = counts[:, :, None] * counts[:, None] - counts[:, :, None] * np.eye(v)
+    table = (pairs / (counts.sum(axis=1) - 1)[:, None, None]).reshape(units, -1)
+    scores = []
+    for w in drawn:
+        values = w @ counts
+        n = values.sum(axis=1)
+        if level == "ordinal":
+            x = np.cumsum(values, axis=1) - values / 2
+        else:
+            x = np.broadcast_to(found, values.shape)
+        apart = (x[:, :, None] - x[:, None]) ** 2 if level != "nominal" else 1.0 - np.eye(v)
+        observed = ((w @ table).reshape(-1, v, v) * apart).sum(axis=(1, 2))
+        expected = (values[:, :, None] * values[:, None] * apart).sum(axis=(1, 2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores.append(1 - (n - 1) * observed / expected)
+    return np.concatenate(scores)
 
 
 def _table(ratings: Values) -> Shaped[np.ndarray, "u r"]:
