@@ -1,4 +1,4 @@
-"""The same posts in several languages: reposts left out, translations scored, where answers part."""
+"""The same posts in several languages: reposts out, translations scored, answers compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of subjects that answer in a word: languages and rivals in pairs, form, bias, text priors."""
+"""Probes of subjects that answer in a word: languages, rivals, form, bias, text priors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short replies: asked of any subject, read as yes, no or a letter in five languages, told as rows."""
+"""Short replies: asked of any subject, read as yes, no or a letter in five languages."""
 
 from __future__ import annotations
 

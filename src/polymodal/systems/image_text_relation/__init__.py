@@ -1,4 +1,4 @@
-"""Does a picture add to a post's text, and does it show it? In many languages (arXiv 2505.05040).
+"""Does a picture add to a post's text, and show it? In many languages (arXiv 2505.05040).
 
 Claim
     Newer vision-language models tell image-text relations of tweets better, with much room left; Latvian

@@ -1,4 +1,4 @@
-"""Planted posts whose relation is known, their concepts, and the balanced subset of any posts."""
+"""Planted posts whose relation is known, their concepts; the balanced subset of any posts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two questions and the one: their wording, probes of a subject's bias, overlap, a network."""
+"""The two questions and the one: their wording, probes of a subject's bias, overlap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real posts: LTEC's and TIRT's own files, NLVR's sentences, polymodal folders; reposts left out."""
+"""Real posts: LTEC's and TIRT's own files, NLVR's sentences, polymodal folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of many subjects to the same items, as columns: what is invalid is wrong, never dropped."""
+"""Answers to the same items as columns: what is invalid is wrong, never dropped."""
 
 from __future__ import annotations
 
