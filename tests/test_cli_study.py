@@ -84,7 +84,7 @@ def test_a_study_of_a_runs_conversations(tmp_path: Path) -> None:
             "id": f"c{i}", "title": "t", "tags": {"subject": "m", "item": f"i{i}", "n": 1},
             "turns": [
                 {"role": "user", "text": "what is this?"}, {"role": "user", "path": "media/a.png"},
-                {"role": "assistant", "withheld": "abc"},
+                {"role": "assistant", "text": "a square"},
             ],
         }
         for i in range(5)
@@ -96,7 +96,7 @@ def test_a_study_of_a_runs_conversations(tmp_path: Path) -> None:
     units = json.loads(file.read_text())["units"]
     assert [len(one["messages"]) for one in units] == [3, 3, 3]
     assert units[0]["messages"][1]["parts"] == [{"image": "media/a.png"}]
-    assert units[0]["messages"][2]["parts"] == [{"text": "[not kept: abc]"}]
+    assert units[0]["messages"][2]["parts"] == [{"text": "a square"}]
     assert (file.parent / "media" / "a.png").exists()
 
 
@@ -114,6 +114,14 @@ def test_a_run_cannot_name_files_outside_itself(path: str, tmp_path: Path) -> No
     folder = run_of(tmp_path / "run", {"conversations": talks})
     with pytest.raises(ValueError, match="is not in"):
         call("new", folder)
+
+
+def test_talks_that_were_not_kept_are_not_put_before_people(tmp_path: Path) -> None:
+    kept, gone = {"role": "assistant", "text": "a square"}, {"role": "assistant", "withheld": "abc"}
+    talks = [{"id": "c1", "turns": [kept]}, {"id": "c2", "turns": [kept, gone]}]
+    assert "1 units" in call("new", run_of(tmp_path / "run", {"conversations": talks})).output
+    with pytest.raises(ValueError, match="store=full"):
+        call("new", run_of(tmp_path / "other", {"conversations": talks[1:]}))
 
 
 def test_a_run_without_anything_to_show_is_refused(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def _of_run(folder: Path, sample: int, seed: int) -> dict[str, Any]:
     ]
     if not shown:
         raise ValueError(f"{folder} kept no conversations and no examples to ask about")
+    shown = [one for one in shown if not any("withheld" in turn for turn in one["turns"])]
+    if not shown:
+        raise ValueError(
+            f"{folder} kept replies as digests, which nobody can rate: run it with -o store=full, then ask"
+        )
     picked = np.sort(np.random.default_rng(seed).permutation(len(shown))[:sample])
     units = []
     for number in picked:
@@ -108,13 +113,13 @@ def _of_run(folder: Path, sample: int, seed: int) -> dict[str, Any]:
 
 
 def _part(folder: Path, turn: Mapping[str, Any]) -> dict[str, Any]:
-    """A turn of a report as a part of a study: words, a copied medium, or what stands for withheld words."""
+    """A turn of a report as a part of a study: words or a copied medium."""
     from polymodal.media import part_of
     from polymodal.runs.rows import copy
 
     path = turn.get("path") or turn.get("media")
     if path is None:
-        return {"text": str(turn.get("text") or f"[not kept: {turn.get('withheld', 'nothing')}]")}
+        return {"text": str(turn.get("text", ""))}
     source = folder / str(path)
     if not source.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{path} is not in {folder}")
