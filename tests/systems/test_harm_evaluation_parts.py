@@ -441,3 +441,29 @@ def test_written_set_on_real_harmless_pictures(tmp_path):
     assert len(samples) == 3
     assert not [one for one in found if isinstance(one, Invalid)]
     assert data.policies(path)["count"]["pattern"] == COUNTED["pattern"]
+
+
+def test_a_served_writer_makes_the_set_that_is_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/red_star.png").write_bytes(TILE.encoded())
+    path = write(tmp_path / "policies.jsonl", COUNTED)
+
+    def answer(body):
+        words = json.dumps(body["messages"])
+        return next((json.dumps(made) for key, made in WORDS.items() if key in words), "three shapes")
+
+    with Server(answer) as server:
+        spec = f"openai:tiny@{server.url}"
+        options = {
+            "data": str(path),
+            "images": str(tmp_path / "images"),
+            "attacker": spec,
+            "authorised": True,
+        }
+        config = small(target=(spec,), judge=("rule",), attack=("fixed",), turns=(5,), **options)
+        found = finished(config, tmp_path / "out")
+    assert found.estimates[f"{spec}/DR mt"].mean == 1
+    assert found.estimates[f"{spec}/DR mt"].n == 2
+    assert found.estimates[f"{spec}/DR text"].n == 2
+    assert recipe.full().data is None
