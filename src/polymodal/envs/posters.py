@@ -132,15 +132,15 @@ def observer(
         heard = blurred(meant, kinds, tau, seed, question, "text")
         return heard == blurred(MEANT[shown], kinds, 1 - sure, seed, question, "picture") and not strange
 
-    def answer(messages: tuple[Message, ...], seed: int) -> Reply:
+    def answer(messages: tuple[Message, ...], draw: int) -> Reply:
         heard, usage = understand(said(messages[-1])), Usage(calls=1)
-        if uniform(seed, heard.question, "refuse") < refuse:
+        if uniform(draw, heard.question, "refuse") < refuse:
             return Reply(assistant("I cannot tell."), usage)
-        leaning, yes, forced = uniform(seed, "lean") < lean, {}, {}
+        leaning, yes, forced = uniform(draw, "lean") < lean, {}, {}
         for question in ("adds", "represented") if heard.question == "four" else (heard.question,):
-            same = equal(question, messages, heard.text, seed=seed)
+            same = equal(question, messages, heard.text, seed=draw)
             yes[question] = leaning or same == (question == "represented")
-            forced[question] = uniform(seed, question, "bias") < bias
+            forced[question] = uniform(draw, question, "bias") < bias
         if heard.question == "four":
             no = {question: not (yes[question] or forced[question]) for question in yes}
             return Reply(assistant(heard.letters[2 * no["adds"] + no["represented"]]), usage)
