@@ -34,7 +34,10 @@ def test_first_line_says_what_the_room_is(path: Path) -> None:
 def test_public_functions_say_what_they_do(path: Path) -> None:
     bare = [f.name for f in functions(path) if not f.name.startswith("_") and not ast.get_docstring(f)]
     inner = {
-        n.name for f in functions(path) for n in ast.walk(f) if n is not f and isinstance(n, ast.FunctionDef)
+        n.name
+        for f in functions(path)
+        for n in ast.walk(f)
+        if n is not f and isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     overloads = {f.name for f in functions(path) for d in f.decorator_list if "overload" in ast.unparse(d)}
     assert not [name for name in bare if name not in inner | overloads | {"forward"}]

@@ -14,7 +14,7 @@ from polymodal.chat.model import ChatError, ChatModel, Reply, Schema, Usage, use
 from polymodal.media import Message
 
 Talk = tuple[Message, ...]
-Answer = Callable[[Talk, int, Schema | None], Reply]
+Answer = Callable[..., Reply]  # (messages, schema, seed=)
 CHECK = (
     "Check the answer above against all that was asked and shown. If nothing in it is wrong, reply with the "
     "single word OK. Otherwise say briefly what is wrong."
@@ -49,7 +49,7 @@ class Strategy:
 
     def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
         """Answer; the usage is that of all inner calls, failed ones too, and so is that of a ChatError."""
-        return self.answer(messages, seed, schema)
+        return self.answer(messages, schema, seed=seed)
 
 
 def same_words(text: str) -> str | None:
@@ -77,7 +77,7 @@ def self_consistency(
     """
     _at_least(1, n=n)
 
-    def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
+    def answer(messages: Talk, schema: Schema | None, *, seed: int) -> Reply:
         replies, usage = _all(model, messages, [derived("vote", i, seed=seed) for i in range(n)], schema)
         votes = [vote(reply.text) for reply in replies]
         counts = Counter(cast for cast in votes if cast is not None)
@@ -103,7 +103,7 @@ def best_of(model: ChatModel, score: Scorer, n: int = 4) -> ChatModel:
     """
     _at_least(1, n=n)
 
-    def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
+    def answer(messages: Talk, schema: Schema | None, *, seed: int) -> Reply:
         replies, usage = _all(model, messages, [derived("candidate", i, seed=seed) for i in range(n)], schema)
         scores, error = [], None
         for reply in replies:
@@ -136,7 +136,7 @@ def verify_and_correct(model: ChatModel, verifier: ChatModel, rounds: int = 2) -
     """
     _at_least(0, rounds=rounds)
 
-    def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
+    def answer(messages: Talk, schema: Schema | None, *, seed: int) -> Reply:
         reply = model(*messages, seed=derived("draft", seed=seed), schema=schema)
         usage = reply.usage
         for i in range(rounds):
@@ -174,7 +174,7 @@ def debate(models: Sequence[ChatModel], rounds: int, judge: ChatModel) -> ChatMo
     _at_least(1, models=len(models))
     _at_least(0, rounds=rounds)
 
-    def answer(messages: Talk, seed: int, schema: Schema | None) -> Reply:
+    def answer(messages: Talk, schema: Schema | None, *, seed: int) -> Reply:
         said: dict[int, Reply] = {}
         usage, error = Usage(), None
         for r in range(rounds + 1):

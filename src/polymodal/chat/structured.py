@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from polymodal.chat.model import ChatError, ChatModel, Failure, Reply, Schema, Usage, user
@@ -56,9 +57,7 @@ def ask(model: ChatModel, *messages: Message, schema: Schema, seed: int) -> Aske
     Raises:
         jsonschema.SchemaError: the schema itself is wrong.
     """
-    from jsonschema.validators import validator_for
-
-    validator_for(schema).check_schema(schema)
+    _validator(json.dumps(schema))
     asked, usage, reply, error = messages, Usage(), None, ""
     for _ in range(2):
         if reply is not None:
@@ -84,14 +83,12 @@ def read(reply: Reply, schema: Schema) -> tuple[dict[str, Any] | None, str]:
     The object may stand bare, in a fence, or among words; of several, the last valid one counts, since models
     think before they answer.
     """
-    from jsonschema.validators import validator_for
-
     text = reply.text
     if not text.strip():
         return None, "it was empty"
     if len(text) > LENGTH:
         return None, f"it has {len(text):,} characters, the limit is {LENGTH:,}"
-    check = validator_for(schema)(schema)
+    check = _validator(json.dumps(schema))
     best, error = None, "no JSON object was found in it"
     for data in _objects(text):
         wrong = sorted(("/".join(map(str, e.absolute_path)), e.message) for e in check.iter_errors(data))
@@ -102,6 +99,17 @@ def read(reply: Reply, schema: Schema) -> tuple[dict[str, Any] | None, str]:
     if best is None and reply.stop == "length":
         error = f"it was cut at its length limit; {error}"
     return best, "" if best is not None else error
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: str) -> Any:
+    """What checks by a schema, itself checked once: that takes longer than all the rest of a call."""
+    from jsonschema.validators import validator_for
+
+    form = json.loads(schema)
+    kind = validator_for(form)
+    kind.check_schema(form)
+    return kind(form)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

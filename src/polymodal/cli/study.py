@@ -45,13 +45,14 @@ CONSENT = (
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New, or a finished run to ask about.")],
     sample: Annotated[int, typer.Option(min=1, help="Conversations of the run, at most.")] = 100,
+    *,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
 ) -> None:
     """Make a study file to start from; of a finished run, about its conversations or examples."""
     from polymodal.runs.atomic import write_json
 
     if (folder / "result.json").exists():
-        to, raw = folder / "study" / "study.json", _of_run(folder, sample, seed)
+        to, raw = folder / "study" / "study.json", _of_run(folder, sample, seed=seed)
     else:
         asked = {"role": "user", "parts": ["What colour is the sky at noon?"]}
         said = {"first": "It is blue.", "second": "It is green."}
@@ -78,7 +79,7 @@ def _raw(name: str, title: str, units: list[Any], *, raters: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _of_run(folder: Path, sample: int, seed: int) -> dict[str, Any]:
+def _of_run(folder: Path, sample: int, *, seed: int) -> dict[str, Any]:
     """Units from what a run's report shows; its media are copied beside the study file."""
     import numpy as np
 
@@ -141,7 +142,7 @@ def check(file: File) -> None:
 
 
 @study.command("plan")
-def plan(file: File, seed: Annotated[int, typer.Option(help="Of the plan.")] = 0) -> None:
+def plan(file: File, *, seed: Annotated[int, typer.Option(help="Of the plan.")] = 0) -> None:
     """Deal the cases out and say how even it is; nothing is stored."""
     from polymodal.judge.people import design
     from polymodal.judge.people import study as people
@@ -162,7 +163,7 @@ def plan(file: File, seed: Annotated[int, typer.Option(help="Of the plan.")] = 0
 
 
 @contextmanager
-def _opened(file: Path, db: str, seed: int = 0) -> Iterator[tuple[Study, Store]]:
+def _opened(file: Path, db: str, *, seed: int = 0) -> Iterator[tuple[Study, Store]]:
     from polymodal.judge.people import study as people
     from polymodal.judge.people.store import Store
 
@@ -185,6 +186,7 @@ def serve(
     partner: Annotated[
         list[str] | None, typer.Option(metavar="NAME=MODEL", help="Who talks in rooms.")
     ] = None,
+    *,
     seed: Annotated[int, typer.Option(help="Of the plan, when the study is first stored.")] = 0,
     certificate: Annotated[Path | None, typer.Option(help="PEM, for https.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM of the certificate's key.")] = None,
@@ -195,7 +197,7 @@ def serve(
     from polymodal.chat import connect
     from polymodal.judge.people.app import app
 
-    with _opened(file, db, seed) as (made, store):
+    with _opened(file, db, seed=seed) as (made, store):
         partners = {name: connect(spec) for name, _, spec in (one.partition("=") for one in partner or ())}
         admin = secrets.token_urlsafe(32)
         base = f"{'https' if certificate else 'http'}://{host}:{port}"
@@ -213,13 +215,14 @@ def bots(
     file: File,
     people: Annotated[int, typer.Option(min=1, help="Simulated raters.")] = 20,
     db: Db = "",
+    *,
     seed: Annotated[int, typer.Option(help="Of their answers.")] = 0,
     stratum: Annotated[str, typer.Option(help="They are of.")] = "",
 ) -> None:
     """Let simulated raters work through a study, to try it; their rows are marked as simulated."""
     from polymodal.judge.people.bots import simulate
 
-    with _opened(file, db, seed) as (_, store):
+    with _opened(file, db, seed=seed) as (_, store):
         n = simulate(store, people, seed=seed, stratum=stratum)
         typer.echo(
             f"{people} simulated raters, {n} places submitted, {store.progress()['answers']} answers kept"
@@ -253,7 +256,7 @@ def export(
 
 
 @study.command("report")
-def report(file: File, db: Db = "", seed: Annotated[int, typer.Option(help="Of intervals.")] = 0) -> None:
+def report(file: File, db: Db = "", *, seed: Annotated[int, typer.Option(help="Of intervals.")] = 0) -> None:
     """How far the study is, how much raters agree, with and without those flagged, and how answers drift."""
     from polymodal.judge.people import quality
     from polymodal.judge.people import verdicts as rows

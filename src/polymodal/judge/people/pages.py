@@ -1,4 +1,4 @@
-"""What a rater sees: cases as blinded media and text, questions as fields, in the rater's language."""
+"""What a rater sees: cases as blinded media and text, and questions as fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live talk: a person with a model or with another person, with limits, a ledger and blind delays."""
+"""Live talk of a person with a model or a person: limits, a ledger, blind delays."""
 
 import threading
 import time

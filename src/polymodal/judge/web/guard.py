@@ -1,4 +1,4 @@
-"""The guard at the door: safety headers, bounded bodies, CSRF tokens, and what counts as this machine."""
+"""The guard at the door: safety headers, bounded bodies, CSRF tokens, this machine."""
 
 import hashlib
 import hmac
