@@ -103,8 +103,8 @@ def _task(system: str, setting: str, options: str | list[str]) -> Task:
     ]
     return Task(
         dataset=MemoryDataset(samples, name=system),
-        solver=_talk(config.seed),
-        scorer=_judged(recipe.judge_of(config), config.seed),
+        solver=_talk(seed=config.seed),
+        scorer=_judged(recipe.judge_of(config), seed=config.seed),
     )
 
 
@@ -122,7 +122,7 @@ def _pairs(options: str | list[str]) -> dict[str, str]:
     return pairs
 
 
-def _talk(seed: int) -> Solver:
+def _talk(*, seed: int) -> Solver:
     """Says the user's messages one by one and lets the model answer each, with the seeds of our own grid."""
     from inspect_ai.solver import solver
 
@@ -145,7 +145,7 @@ def _talk(seed: int) -> Solver:
     return made()
 
 
-def _judged(judge: Judge, seed: int) -> Scorer:
+def _judged(judge: Judge, *, seed: int) -> Scorer:
     """Our judge as a scorer: each score with its mean and the error of it, clustered by group."""
     from inspect_ai.scorer import mean, scorer, stderr
 

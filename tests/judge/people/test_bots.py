@@ -53,7 +53,7 @@ def study() -> Any:
 @pytest.mark.parametrize("item", study().rubrics["every"].items, ids=lambda item: item.id)
 def test_guesses_are_answers(item: Any) -> None:
     for i in range(20):
-        item.validate(guess(item, None, draws(i, "x")))
+        item.validate(guess(item, None, draws("x", seed=i)))
 
 
 def test_simulated_raters_do_all_there_is_and_are_marked(tmp_path: Path) -> None:
@@ -66,8 +66,13 @@ def test_simulated_raters_do_all_there_is_and_are_marked(tmp_path: Path) -> None
 
 
 def test_draws_hang_on_rater_unit_and_question_only() -> None:
-    assert draws(1, "a", "b").random() == draws(1, "a", "b").random()
-    assert len({draws(1, "a", "b").random(), draws(1, "ab").random(), draws(2, "a", "b").random()}) == 3
+    assert draws("a", "b", seed=1).random() == draws("a", "b", seed=1).random()
+    assert (
+        len(
+            {draws("a", "b", seed=1).random(), draws("ab", seed=1).random(), draws("a", "b", seed=2).random()}
+        )
+        == 3
+    )
 
 
 @contextmanager

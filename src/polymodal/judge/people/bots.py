@@ -108,7 +108,7 @@ def fill(store: Store, rater: Rater, slot: Slot, *, seed: int, answering: Answer
                 or (bool(first) and (question.id in first) != staged)
             ):
                 continue
-            rng = draws(seed, rater.pseudonym, slot.unit, question.id)
+            rng = draws(rater.pseudonym, slot.unit, question.id, seed=seed)
             value = answering(question, study.units.get(slot.unit), rng)
             done[question.id] = store.save(rater, slot.id, question.id, value, seq=seq, version=0).value
             seq += 1
@@ -117,7 +117,7 @@ def fill(store: Store, rater: Rater, slot: Slot, *, seed: int, answering: Answer
     store.submit(rater, slot.id)
 
 
-def draws(seed: int, *words: str) -> np.random.Generator:
+def draws(*words: str, seed: int) -> np.random.Generator:
     """A generator of its own for each rater, unit and question."""
     return np.random.default_rng([seed % 2**32, *"\0".join(words).encode()])
 
@@ -152,7 +152,7 @@ def visit(link: str, study: Study, *, seed: int, answering: Answering = guess) -
             yield browser.ask("page", "GET", "/now")
             page = browser.page
             if page.get("slot"):
-                yield from _work(browser, page, study, seed, answering)
+                yield from _work(browser, page, study, answering, seed=seed)
             elif page.get("kind") == "consent":
                 yield browser.post("/consent", {"agreed": "yes"}, page["csrf"])
             elif page.get("onward") is not None:
@@ -164,7 +164,7 @@ def visit(link: str, study: Study, *, seed: int, answering: Answering = guess) -
 
 
 def _work(
-    browser: _Browser, page: Mapping[str, Any], study: Study, seed: int, answering: Answering
+    browser: _Browser, page: Mapping[str, Any], study: Study, answering: Answering, *, seed: int
 ) -> Iterator[Step]:
     """The questions of a place, one save each, as a page saves them; then the button."""
     slot, seq = int(page["slot"]), int(page["seq"])
@@ -178,7 +178,7 @@ def _work(
         if question.id not in fields or question.id in done or question.id not in shown:
             continue
         seq += 1
-        value = answering(question, unit, draws(seed, str(slot), question.id))
+        value = answering(question, unit, draws(str(slot), question.id, seed=seed))
         change = {"field": question.id, "value": value, "seq": seq, "version": 0, "ms": float(seq)}
         yield browser.post("/save", {"slot": slot, "changes": [change]}, page["csrf"], code=True)
         done[question.id] = value

@@ -90,14 +90,14 @@ def plan(study: Study, *, seed: int = 0) -> Plan:
     Raises:
         PlanError: it cannot be; with the smallest capacity that works.
     """
-    found = _dealt(study, seed)
+    found = _dealt(study, seed=seed)
     if not found.connected:
-        least = _linking(study, seed)
+        least = _linking(study, seed=seed)
         raise PlanError(f"not every rater is linked to every other by a shared case; {least}")
     return found
 
 
-def _dealt(study: Study, seed: int) -> Plan:
+def _dealt(study: Study, *, seed: int) -> Plan:
     """The first plan of five that links all raters, else the last."""
     pages = [(i, page.units) for i, page in enumerate(study.pages) if page.kind in SHARED]
     found = Plan((), 0, 0, True, float("nan"), 0)
@@ -107,14 +107,14 @@ def _dealt(study: Study, seed: int) -> Plan:
         for stratum, ratings in (study.design.strata or {"": study.design.ratings_per_case}).items():
             for block in _stratum(study, pages, stratum, ratings, rng):
                 n = len(seats)
-                seats.append(Seat(n, stratum, _sided(study, _order(study, block, n, seed), n)))
+                seats.append(Seat(n, stratum, _sided(study, _order(study, block, n, seed=seed), n)))
         found = _measured(study, pages, seats)
         if found.connected:
             break
     return found
 
 
-def _linking(study: Study, seed: int) -> str:
+def _linking(study: Study, *, seed: int) -> str:
     """The least change that links all raters, tried out; as many edges as vertices - 1 are needed anyway."""
     design = study.design
     units = sum(len(page.units) for page in study.pages if page.kind in SHARED)
@@ -122,7 +122,10 @@ def _linking(study: Study, seed: int) -> str:
     for cases in range(design.cases_per_rater, units + 1):
         raters = max(design.raters or 0, math.ceil(units * ratings / cases))
         wider = replace(design, cases_per_rater=cases, ratings_per_case=ratings)
-        if units * ratings >= raters + units - 1 and _dealt(replace(study, design=wider), seed).connected:
+        if (
+            units * ratings >= raters + units - 1
+            and _dealt(replace(study, design=wider), seed=seed).connected
+        ):
             return f"cases_per_rater {cases} with ratings_per_case {ratings} is the smallest that works"
     return "a link between the strata or pages is needed: cases that all of them see"
 
@@ -331,7 +334,7 @@ def _codes(words: Sequence[str]) -> Int[np.ndarray, " n"]:
     return np.unique(np.array(words, dtype=object).astype(str), return_inverse=True)[1]
 
 
-def _order(study: Study, block: Block, number: int, seed: int) -> list[tuple[int, list[tuple[str, bool]]]]:
+def _order(study: Study, block: Block, number: int, *, seed: int) -> list[tuple[int, list[tuple[str, bool]]]]:
     """A rater's order: a seeded shuffle, its subjects by position as a Williams square has them."""
     word = hashlib.sha256(f"{study.seed} {seed} {number}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(word[:8]))

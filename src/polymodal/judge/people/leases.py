@@ -32,7 +32,7 @@ ENDED = ("withdrawn", "deleted")
 # A place that goes back keeps its row and answers; a new row, which `replaces` it, is put up in its stead.
 
 
-def found(c: Connection, study: Study, plan: Plan, seed: int, now: float) -> None:
+def found(c: Connection, study: Study, plan: Plan, now: float, *, seed: int) -> None:
     """Write a study and its plan into empty tables."""
     kept = [_shown(raw, study.units[raw["id"]].digest) for raw in study.raw["units"]]
     row = {"digest": study.digest, "id": study.id, "version": study.version, "seed": seed, "made": now}

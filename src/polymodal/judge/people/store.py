@@ -45,7 +45,7 @@ class Store:
                 self.database.make(c)
                 kept: Any = c.execute(select(tables.study)).first()
                 if kept is None and study is not None:
-                    leases.found(c, study, plan(study, seed=seed), seed, clock())
+                    leases.found(c, study, plan(study, seed=seed), clock(), seed=seed)
                 elif kept is None:
                     raise ValueError(f"{url} holds no study")
                 elif study is not None and study.digest != kept.digest:
