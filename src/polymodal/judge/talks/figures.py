@@ -126,7 +126,9 @@ class Figures:
         adjusted = holm([float("nan") if one.p is None else one.p for one in found.values()])
         rows = []
         for (name, one), p in zip(found.items(), adjusted, strict=True):
-            self.add(name, replace(one, p=float(p) if math.isfinite(p) else None), expected.get(name))
+            known = expected.get(name)
+            role = {"role": "control", "negative": True} if known == 0 else {}  # no difference can be there
+            self.add(name, replace(one, p=float(p) if math.isfinite(p) else None), known, **role)
             interval = f"{one.low:.3f} to {one.high:.3f}"
             rows.append([name, one.mean, interval, self.estimates[name].p, one.n_valid])
         note = "paired by item, whole groups resampled"
