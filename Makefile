@@ -7,6 +7,9 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
 	$(BIN)/polymodal run sentiment_fusion
+	$(BIN)/polymodal run image_text_relation
+	$(BIN)/polymodal run harm_evaluation
+	$(BIN)/polymodal run user_trust
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
 
