@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,18 @@ def shown(name: str, legend: dict[str, Any]) -> bool:
     """Whether an estimate belongs on the page: what the legend picks, else closed forms and differences."""
     if any(about.get("page") for about in legend.values()):
         return bool(legend.get(name, {}).get("page"))
-    minor = ["noise:", "drop:", "missing:", "NLL", "Brier", "ECE", "coverage", "prior", "weighted", "macro"]
+    minor = [
+        "noise:",
+        "drop:",
+        "missing:",
+        "NLL",
+        "Brier",
+        "ECE",
+        "coverage",
+        "prior",
+        "weighted F1",
+        "macro",
+    ]
     known = legend.get(name, {}).get("expected") is not None
     return not name.rpartition("/")[2].startswith(tuple(minor)) and (
         known or " - " in name or "/" not in name
@@ -114,7 +126,8 @@ def measured(name: str) -> str:
         for claim in result["claims"]:
             if not claim["evidence"].startswith("no estimate") or key == name:
                 parts.append(f"  {claim['verdict']}: {claim['text']} (paper: {claim['paper']})")
-    return "\n".join(f"    {part}" for part in parts) or "    Nothing yet."
+    lines = [line for part in parts for line in textwrap.wrap(part, WIDTH, subsequent_indent="    ")]
+    return "\n".join(f"    {line}" for line in lines) or "    Nothing yet."
 
 
 def put(text: str, marker: str, content: str) -> str:

@@ -41,7 +41,7 @@ def test_verbs_in_the_readme_exist() -> None:
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
     used = set(
-        re.findall(r"^polymodal (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r"^polymodal ([\w-]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
     assert used <= known
     assert known - used <= {"report"}

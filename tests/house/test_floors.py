@@ -120,6 +120,10 @@ def test_no_pickle_no_eval() -> None:
         "polymodal.cli",
         "polymodal.media",
         "polymodal.metrics",
+        "polymodal.chat",
+        "polymodal.judge",
+        "polymodal.judge.people.app",
+        "polymodal.envs.scenes",
         "polymodal.runs",
         "polymodal.training",
     ],
@@ -165,7 +169,7 @@ def test_no_machine_paths_in_the_tree() -> None:
 
 def test_every_source_file_has_its_tests() -> None:
     missing = []
-    for folder in ("media", "metrics", "nn", "training", "runs"):
+    for folder in ("media", "metrics", "nn", "chat", "judge", "envs", "training", "runs"):
         files = list((ROOT / "tests" / folder).glob("test_*.py"))
         tests = "\n".join(file.read_text(encoding="utf-8") for file in files)
         missing += [

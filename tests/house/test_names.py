@@ -10,7 +10,9 @@ from tests.house.tree import FILES, SRC, functions, parsed, place
 
 WORDS = {"utils", "util", "helpers", "helper", "common", "core", "base", "misc"}
 ENDINGS = ("Manager", "Handler", "Processor", "Helper", "Wrapper")
-FACES = [SRC / floor / "__init__.py" for floor in ("media", "metrics", "nn", "training", "runs")]
+FACES = [
+    SRC / floor / "__init__.py" for floor in ("media", "metrics", "nn", "chat", "judge", "training", "runs")
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=place)

@@ -68,7 +68,8 @@ def test_a_reply_may_be_in_the_prompt_s_language_or_the_post_s():
     [
         ("B", "0"), ("b.", "0"), ("The answer is A", "1"), ("(D)", "3"), ('{"answer": "C"}', "2"),
         ("A: it adds", "1"), ("A or B", "two_labels"), ("a picture adds here", "unparsable"),
-        ("neither", "unparsable"), ("", "no_output"), ("I cannot answer", "refused"), ("A picture that adds: C.", "2"),
+        ("neither", "unparsable"), ("", "no_output"), ("I cannot answer", "refused"),
+        ("A picture that adds: C.", "2"),
     ],
 )  # fmt: skip
 def test_letters(text, verdict):
