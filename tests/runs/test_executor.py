@@ -11,7 +11,7 @@ import pytest
 from tests.runs.toy import die_on_two, recipe, square
 
 from polymodal.runs import Run, executor
-from polymodal.runs.executor import Done, execute
+from polymodal.runs.executor import Done, JobError, execute
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -97,3 +97,14 @@ def test_a_job_without_a_living_parent_ends(monkeypatch: pytest.MonkeyPatch) -> 
     theirs.close()
     assert ended.wait(30)
     assert codes == [1]
+
+
+def test_jobs_that_failed_alike_are_named_in_one_line() -> None:
+    failed = [Done(f"job/{n}", error="ValueError: no endpoint") for n in range(3)]
+    told = JobError([*failed, Done("odd", error="OSError: gone")])
+    assert told.keys == ["job/0", "job/1", "job/2", "odd"]
+    assert "4 jobs failed" in str(told)
+    assert str(told).splitlines()[1:] == [
+        "  job/0 and 2 more: ValueError: no endpoint",
+        "  odd: OSError: gone",
+    ]

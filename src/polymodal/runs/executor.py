@@ -36,7 +36,13 @@ class JobError(RuntimeError):
 
     def __init__(self, failed: list[Done]) -> None:
         self.keys = [done.key for done in failed]
-        named = "\n".join(f"  {done.key}: {done.error}" for done in failed)
+        alike: dict[str | None, list[str]] = {}
+        for done in failed:
+            alike.setdefault(done.error, []).append(done.key)
+        named = "\n".join(
+            f"  {keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}: {error}"
+            for error, keys in alike.items()
+        )
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         super().__init__(f"{jobs} failed (the others are recorded; resuming repeats only these):\n{named}")
 

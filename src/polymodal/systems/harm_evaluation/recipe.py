@@ -197,7 +197,8 @@ def planned(config: Config, store: Store | None = None) -> tuple[Policies, list[
     path, images = Path(config.data), Path(config.images) if config.images else None
     writing = path.name == "policies.jsonl"
     if not config.authorised and (writing or "crescendo" in config.attack):
-        raise ValueError("attacks on policies of your own are generated only with -o authorised=true")
+        other = "" if writing else ", or replay what is written: -o attack=fixed"
+        raise ValueError(f"attacks on policies of your own need -o authorised=true{other}")
     policies = data.policies(path)
     if writing:
         if images is None or config.attacker == "scripted:climber":
