@@ -175,11 +175,15 @@ def _command(result: Result) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The first segment of a name such as `redundant/all`, and the rest; a slash between blanks is a word."""
+    """The first segment of a name such as `redundant/all` or `card: accuracy`, and the rest.
+
+    A slash between blanks is a word.
+    """
     group, slash, rest = name.partition("/")
-    if not slash or group.endswith(" ") or rest.startswith(" "):
-        return "", name
-    return group, rest
+    if slash and not group.endswith(" ") and not rest.startswith(" "):
+        return group, rest
+    group, colon, rest = name.partition(": ")
+    return (group, rest) if colon else ("", name)
 
 
 def _panel(group: str, rows: list[Page]) -> Page:
@@ -210,7 +214,7 @@ def _panel(group: str, rows: list[Page]) -> Page:
 
 
 def _is_difference(estimate: Estimate) -> bool:
-    return estimate.p is not None or estimate.method.startswith("paired")
+    return estimate.p is not None or estimate.method.startswith(("paired", "difference"))
 
 
 def _is_plotted(estimate: Estimate) -> bool:
