@@ -197,8 +197,7 @@ def planned(config: Config, store: Store | None = None) -> tuple[Policies, list[
     path, images = Path(config.data), Path(config.images) if config.images else None
     writing = path.name == "policies.jsonl"
     if not config.authorised and (writing or "crescendo" in config.attack):
-        other = "" if writing else ", or replay what is written: -o attack=fixed"
-        raise ValueError(f"attacks on policies of your own need -o authorised=true{other}")
+        raise ValueError("attacks on your policies need -o authorised=true (written talks: or attack=fixed)")
     policies = data.policies(path)
     if writing:
         if images is None or config.attacker == "scripted:climber":
