@@ -8,9 +8,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
+from clock import seconds
 
 from polymodal.judge import Case, Verdict
 from polymodal.judge.calibration import Correction, Pair
@@ -71,16 +72,6 @@ def resampled(results: np.ndarray, se: float, sp: float) -> tuple[float, float]:
         found[i] = np.clip((p + sp - 1) / (se + sp - 1), 0, 1)
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
-
-
-def seconds(work: Callable[[], object], times: int) -> float:
-    """Least wall-clock seconds of a few runs."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
 
 
 def against_garak() -> int:

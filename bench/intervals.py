@@ -4,27 +4,17 @@ Run from the project's root: `python bench/intervals.py`. It ends with 1 where a
 """
 
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 
 import krippendorff
 import numpy as np
+from clock import seconds
 
 from polymodal.metrics import MACRO_F1, alpha, estimate, macro_f1, mean
 
 ROWS, GROUPS, DRAWS, PEER_DRAWS = 100_000, 500, 2_000, 20
 UNITS, PEER_UNITS = 2_000, 100
-
-
-def seconds(work: Callable[[], object], times: int = 3) -> float:
-    """Least wall-clock seconds of a few runs."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
 
 
 def peak(work: Callable[[], object]) -> float:

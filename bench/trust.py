@@ -4,28 +4,17 @@ Run from the project's root: `python bench/trust.py`. It ends with 1 where a flo
 """
 
 import sys
-import time
-from collections.abc import Callable
 
 import choix
 import krippendorff
 import numpy as np
+from clock import seconds
 
 from polymodal.metrics import advised, bradley_terry, estimate_alpha, reliance
 
 SUBJECTS, GAMES = 20, 20_000
 UNITS, RATERS, DRAWS, PEER_DRAWS = 400, 5, 2_000, 100
 PEOPLE, TRIALS = 100, 60
-
-
-def seconds(work: Callable[[], object], times: int = 5) -> float:
-    """Least wall-clock seconds of a few runs."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
 
 
 def preferences(rng: np.random.Generator) -> bool:
