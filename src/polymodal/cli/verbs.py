@@ -31,7 +31,6 @@ app = typer.Typer(
 )
 app.add_typer(data.data, name="data")
 app.add_typer(study.study, name="study")
-app.command("inspect-log")(bridge.inspect_log)
 
 Options = Annotated[list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Change one field.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="A run's folder, as `run` named it.")]
@@ -281,3 +280,6 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
             yield Invalid(path.stem, str(path), error.reason, str(error))
     for stem, parts in loose.items():
         yield Sample(stem, parts)
+
+
+app.command("inspect-log")(bridge.inspect_log)

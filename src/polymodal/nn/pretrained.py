@@ -105,7 +105,7 @@ class Pretrained(Encoder):
         if self.kind == "image":
             from transformers.image_processing_base import ImageProcessingMixin
 
-            ImageProcessingMixin(**self.reader).save_pretrained(folder)  # type: ignore[no-untyped-call]
+            ImageProcessingMixin(**self.reader).save_pretrained(folder)
         else:
             self.reader.save_pretrained(folder)
 
@@ -208,7 +208,7 @@ def _reader(name: str, kind: str, config: Any) -> Any:
         return _picture_settings(name, config)
     try:
         if kind == "audio":
-            return AutoFeatureExtractor.from_pretrained(name)  # type: ignore[no-untyped-call]
+            return AutoFeatureExtractor.from_pretrained(name)
         return AutoTokenizer.from_pretrained(name, add_prefix_space=True)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(f"model {name!r} comes without what prepares its {kind}") from error
