@@ -294,3 +294,20 @@ def test_under_torchrun_only_the_first_rank_keeps_and_says_anything(
         assert root == tmp_path
     assert "silence" not in (said := capsys.readouterr().err)
     assert "a word" in said
+
+
+def test_a_missing_extra_that_ended_jobs_is_named_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from polymodal.runs import JobError
+    from polymodal.runs.executor import Done
+
+    def fail() -> None:
+        raise JobError([Done("a", error="ModuleNotFoundError: No module named 'inspect_ai'")])
+
+    monkeypatch.setattr(verbs, "app", fail)
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    told = capsys.readouterr().err
+    assert "1 job failed" in told
+    assert 'pip install "polymodal[inspect]"' in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,11 +58,13 @@ def _theirs(error: Exception) -> bool:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return (
-            f'{error.name} is not installed; install it with: pip install "polymodal[{EXTRAS[error.name]}]"'
-        )
-    return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
+    words = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
+    gone = re.search(r"No module named '(\w+)", words)  # also where it ended a job
+    missing = error.name if isinstance(error, ModuleNotFoundError) else gone and gone[1]
+    if missing not in EXTRAS:
+        return words
+    line = f'{missing} is not installed; install it with: pip install "polymodal[{EXTRAS[missing]}]"'
+    return line if isinstance(error, ModuleNotFoundError) else f"{words}\n{line}"
 
 
 EXTRAS = {
