@@ -30,8 +30,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def shapes_unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whole runs go at their users' speed; shapes are checked where the parts themselves are tested."""
-    parts = any(floor in str(request.path) for floor in ("/tests/nn/", "/tests/metrics/"))
-    jaxtyping.config.update("jaxtyping_disable", not parts)
+    whole = any(word in str(request.path) for word in ("/systems/", "/test_cli", "/test_examples"))
+    jaxtyping.config.update("jaxtyping_disable", whole)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 

@@ -60,7 +60,7 @@ def writing(path: Path) -> list[str]:
             "shutil.copytree",
             "shutil.move",
         )
-        if opens or saves or (last in WRITES and name != last):  # a bare name is a function of runs/
+        if opens or saves or last in WRITES:
             found.append(f"{place(path)}:{call.lineno} {name}")
     return found
 
