@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 SAMPLES, CONNECTIONS, LATENCY = 3_000, 100, 0.1
-THEIRS = 1_000  # samples of Inspect's against the endpoint: the same rate in less of your time
+THEIRS = 500  # samples of Inspect's against the endpoint: the same rate in less of your time
+ROUNDS = 3  # each side's best counts: whatever else the machine does only slows
 SCRIPT = "scripted:say?text=The answer is 4."
 SCRIPTED, FEW, MANY = 1_000, 3_000, 30_000
 SERVER = Path(__file__).parents[1] / "tests" / "chat" / "server.py"
@@ -166,9 +167,8 @@ def main() -> int:
         assert server.stdin
         assert server.stdout
         url = server.stdout.readline().strip()
-        one, one_cpu = ours(url, 1)
-        rate, cpu = ours(url, cores)
-        theirs, their_cpu = inspect_remote(url)
+        rounds = [(ours(url, 1), ours(url, cores), inspect_remote(url)) for _ in range(ROUNDS)]
+        (one, one_cpu), (rate, cpu), (theirs, their_cpu) = (max(side) for side in zip(*rounds, strict=True))
         server.stdin.close()
     ceiling = CONNECTIONS / LATENCY
     print(
