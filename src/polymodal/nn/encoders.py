@@ -16,11 +16,21 @@ CLIP_SD = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One part, encoded: tokens (zero where the mask is false) and one vector a sample."""
+    """One part, encoded: tokens (zero where the mask is false) and one vector a sample.
+
+    `summary` is that vector where it is not the mean of the tokens.
+    """
 
     tokens: Float[Tensor, "b t d"]
     mask: Bool[Tensor, "b t"]
-    vector: Float[Tensor, "b d"]
+    summary: Float[Tensor, "b d"] | None = None
+
+    @property
+    def vector(self) -> Float[Tensor, "b d"]:
+        """One vector a sample; the mean is made when it is asked for, which inside a chain nobody does."""
+        if self.summary is not None:
+            return self.summary
+        return self.tokens.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
 
 
 class Encoder(nn.Module):
@@ -54,8 +64,7 @@ def mean(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Ten
 
 def pooled(tokens: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
     """Tokens, cleaned, with their masked mean as the vector."""
-    tokens = keep(tokens, mask)
-    return Encoded(tokens, mask, tokens.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
+    return Encoded(keep(tokens, mask), mask)
 
 
 @member
@@ -138,10 +147,8 @@ class Scaler(Encoder):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Encoded:
         """(x − mean) / sd; the identity, but for clipping, before `fit`."""
-        sound = mask[..., None] & x.isfinite()
-        x = ((x - self.location.to(x.dtype)) * self.rate.to(x.dtype)).clamp(-CLIP_SD, CLIP_SD)
-        x = torch.where(sound, x, 0)
-        return Encoded(x, mask, x.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
+        x = (x - self.location.to(x.dtype)).nan_to_num(0.0, 0.0, 0.0)
+        return pooled((x * self.rate.to(x.dtype)).clamp(-CLIP_SD, CLIP_SD), mask)
 
 
 @member

@@ -120,11 +120,11 @@ class Concat(Fusion):
 
     def fuse(self, encoded: Mapping[str, Encoded], present: Bool[Tensor, "b m"]) -> Fused:
         """Concatenates vectors in the order of `names`."""
-        vectors = self.vectors(encoded, present)
-        filled = [
-            torch.where(present[:, i, None], vectors[name], self.stand_ins[name])
-            for i, name in enumerate(self.names)
-        ]
+        filled = []
+        for i, name in enumerate(self.names):
+            absent = self.stand_ins[name]
+            given = encoded[name].vector if name in encoded else absent.expand(len(present), -1)
+            filled.append(torch.where(present[:, i, None], given, absent))
         vector: Tensor = self.layers(torch.cat(filled, 1))
         return single(vector, even(present, vector.dtype))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.runs.atomic import write_bytes, write_json
+from polymodal.runs.atomic import write_bytes
 
 Value = Any
 """A JSON-able nest (dict, list, str, int, float, bool, None) whose leaves may be NumPy arrays."""
@@ -113,7 +113,8 @@ class Shelf:
             buffer = BytesIO()
             np.savez(buffer, **arrays)  # type: ignore[arg-type]
             write_bytes(path.with_suffix(".npz"), buffer.getvalue())
-        write_json(path, {"key": key, "arrays": len(arrays), "value": packed})
+        entry = {"key": key, "arrays": len(arrays), "value": packed}
+        write_bytes(path, json.dumps(entry, ensure_ascii=False, allow_nan=False).encode())
         return unpack(packed, arrays)
 
     def get(self, key: str) -> Value:

@@ -196,7 +196,7 @@ def _encoded(b: int, t: int, dim: int) -> Encoded:
 
     mask = torch.arange(t) < torch.randint(1, t + 1, (b, 1))
     tokens = torch.randn(b, t, dim) * mask[..., None]
-    return Encoded(tokens, mask, tokens.sum(1) / mask.sum(1, keepdim=True))
+    return Encoded(tokens, mask)
 
 
 def _row(encoded: Encoded, i: int) -> Encoded:

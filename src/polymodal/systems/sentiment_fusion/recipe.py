@@ -118,7 +118,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
 
     torch.set_num_threads(1)  # the same sums whatever the machine; cores are for jobs
     book = work.Book(seed=config.seed)
-    fitting = work.Fitting(config.dim, config.steps, config.batch, config.lr)
+    patience = 8 if config.data else 4
+    fitting = work.Fitting(config.dim, config.steps, config.batch, config.lr, patience)
     model, prints = (generated if config.data is None else given)(config, run, book, fitting)
 
     def save(folder: Path) -> None:

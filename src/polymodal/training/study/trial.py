@@ -41,12 +41,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How an arm is trained."""
+    """How an arm is trained; `patience` counts evaluations on val, each 50 steps, without a new lowest."""
 
     dim: int = 32
     steps: int = 600
     batch: int = 64
     lr: float = 3e-3
+    patience: int = 8
 
 
 def prepared(table: Table, split: Split, ways: Ways) -> Ready:
@@ -91,7 +92,7 @@ def train(
         lr=fitting.lr,
         optimizer=torch.optim.AdamW(rates, weight_decay=1e-4) if tuned else None,
         evaluate=lambda: mean_loss(model, ready, held, loss),
-        patience=8,
+        patience=fitting.patience,
     ):
         if step.val is not None:
             curve.append({"step": step.n, "loss": step.loss, "val": step.val})
