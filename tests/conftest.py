@@ -2,7 +2,10 @@
 
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,34 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
+@contextmanager
+def no_tracing() -> Iterator[None]:
+    """Without coverage, which takes a third of the time, here and in processes that begin here."""
+    here, threads = sys.gettrace(), threading.gettrace()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        yield
+        sys.settrace(here)
+        threading.settrace(threads)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """For a test of many rounds whose lines others cover."""
+    with no_tracing():
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
-def shapes_unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whole runs go at their users' speed; shapes are checked where the parts themselves are tested."""
-    whole = any(word in str(request.path) for word in ("/systems/", "/test_cli", "/test_examples"))
-    jaxtyping.config.update("jaxtyping_disable", whole)
-    yield
+def at_full_speed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whole runs go at their users' speed: shapes are checked and lines counted in the parts' own tests."""
+    path = str(request.path)
+    whole = "/systems/" in path
+    jaxtyping.config.update("jaxtyping_disable", whole or "/test_cli" in path or "/test_examples" in path)
+    with no_tracing() if whole or "/house/" in path or "/test_fuzz" in path else nullcontext():
+        yield
     jaxtyping.config.update("jaxtyping_disable", False)
 
 

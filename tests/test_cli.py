@@ -220,6 +220,7 @@ def test_data_convert_reads_arrays_and_refuses_programs(
     assert "system" in err
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_killed_run_resumes_to_the_same_bytes(finished: Path, digits: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "polymodal", "run", "sentiment_fusion"]
     start = [*words, "-o", f"data={digits}", *SMALL, "--out", str(tmp_path)]

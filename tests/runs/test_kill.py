@@ -68,6 +68,7 @@ def disturbed(place: Path, executor: str, seed: int, kills: int) -> tuple[bytes,
         child = started("new" if fresh else "resume", place if fresh else folder, executor)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("executor", "kills"), [("inline", 12), ("process", 4)])
 def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, executor: str, kills: int) -> None:
     expected = undisturbed(tmp_path / "calm")

@@ -54,6 +54,7 @@ def drawn(seed: int, text: bool) -> World:
     return small(seed, groups=10, each=6, text=text)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", [name for name in PLANTS if name != "class shares"])
 def test_planted_leak_is_found_in_95_of_100_sets(name: str) -> None:
     kind, _, plant = PLANTS[name]
@@ -62,6 +63,7 @@ def test_planted_leak_is_found_in_95_of_100_sets(name: str) -> None:
     assert sum(hits) >= 0.95 * SETS
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("trees", "options"),
     [
@@ -84,6 +86,7 @@ def test_clean_twins_are_quiet_in_95_of_100_sets_for_every_check(trees: int, opt
     assert all(count <= 0.05 * SETS for count in alarms.values()), alarms
 
 
+@pytest.mark.usefixtures("untraced")
 def test_leak_gap_is_found_in_95_of_100_sets() -> None:
     hits = 0
     for seed in range(SETS):
@@ -93,6 +96,7 @@ def test_leak_gap_is_found_in_95_of_100_sets() -> None:
     assert hits >= 0.95 * SETS
 
 
+@pytest.mark.usefixtures("untraced")
 def test_features_that_saw_the_labels_are_found_in_95_of_100_sets() -> None:
     hits = 0
     for seed in range(SETS):
