@@ -38,11 +38,35 @@ def test_options_are_read_by_their_annotations():
         ("scripted:shout?times=1&loud=1", ValueError, "loud='1': it is true or false"),
         ("scripted:shout?times=1&times=2", ValueError, "times is given twice"),
         ("scripted:shout?times", ValueError, "key=value pairs"),
+        ("debate:scripted:echo", ValueError, "after debate: stand a number, a colon and a model"),
+        ("self_consistency:0:scripted:echo", ValueError, "n is at least 1"),
+        ("best_of:3:scripted:echo", LookupError, "STRATEGY:N:MODEL"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_what_is_known(spec, error, words):
     with pytest.raises(error, match=words):
         connect(spec, scripts=SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "calls"),
+    [
+        ("self_consistency:5:scripted:echo", 5),
+        ("verify_and_correct:2:scripted:say?text=OK", 2),
+        ("debate:1:scripted:echo", 7),
+        ("self_consistency:2:debate:0:scripted:echo", 8),
+    ],
+)
+def test_a_strategy_is_a_model_in_front_of_a_model(spec, calls):
+    model = connect(spec)
+    assert spec.partition(":")[0] in model.name
+    assert model(user("A"), seed=0).usage.calls == calls
+
+
+def test_copies_that_are_to_differ_are_drawn_warm():
+    assert "0.7" in connect("self_consistency:3:openai:m@http://h/v1").name
+    assert "0.7" not in connect("verify_and_correct:3:openai:m@http://h/v1").name
+    assert "0.2" in connect("debate:3:openai:m@http://h/v1", decoding=Decoding(temperature=0.2)).name
 
 
 def test_an_unknown_kind_shows_no_password():

@@ -5,15 +5,24 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from polymodal.chat.cached import Store, cached
 from polymodal.chat.model import PLAIN, ChatModel, Decoding
 from polymodal.chat.scripted import BUILT_IN
+from polymodal.chat.strategies import debate, self_consistency, verify_and_correct
 
-FORMS = "scripted:NAME?key=value, openai:MODEL@URL, local:PATH_OR_HUB_ID, inspect:PROVIDER/MODEL"
+KINDS = "scripted:NAME?key=value", "openai:MODEL@URL", "local:PATH_OR_HUB_ID", "inspect:PROVIDER/MODEL"
+FORMS = ", ".join((*KINDS, "STRATEGY:N:MODEL"))
 Script = Callable[..., ChatModel]
+DEBATERS, WARM = 3, 0.7  # at temperature 0 copies of one model would only repeat each other
+STRATEGIES: Mapping[str, Callable[[ChatModel, int], ChatModel]] = {
+    "self_consistency": self_consistency,
+    "verify_and_correct": lambda model, n: verify_and_correct(model, model, n),
+    "debate": lambda model, n: debate([model] * DEBATERS, n, model),
+}
 
 
 def connect(
@@ -31,8 +40,11 @@ def connect(
             `openai:MODEL@URL`, any OpenAI-compatible endpoint, the URL from OPENAI_BASE_URL where not given,
             the key from OPENAI_API_KEY where it is set;
             `local:PATH_OR_HUB_ID`, a checkpoint run here by transformers;
-            `inspect:PROVIDER/MODEL`, any provider of Inspect AI.
-        decoding: how replies are drawn; scripts have their own ways.
+            `inspect:PROVIDER/MODEL`, any provider of Inspect AI;
+            `STRATEGY:N:MODEL`, one of these thinking in a way of `STRATEGIES` by itself: `self_consistency`
+            of N replies, `verify_and_correct` in N rounds, `debate` of three in N rounds.
+        decoding: how replies are drawn; scripts have their own ways. Where copies of a model are to differ, a
+            temperature of 0 becomes .7.
         scripts: factories by name; their keyword arguments are what `?key=value` may set, read by annotation.
         store: where replies are kept, so that none is asked for twice; not those of scripts, which are free.
 
@@ -42,6 +54,14 @@ def connect(
         ModuleNotFoundError: the kind's extra is not installed; `name` is the missing package.
     """
     kind, colon, rest = spec.partition(":")
+    if colon and kind in STRATEGIES:
+        number, _, inner = rest.partition(":")
+        if not number.isdecimal():
+            raise ValueError(f"{_clean(spec)!r}: after {kind}: stand a number, a colon and a model")
+        if kind != "verify_and_correct" and not decoding.temperature:
+            decoding = replace(decoding, temperature=WARM)
+        model = connect(inner, decoding=decoding, scripts=scripts, store=store)
+        return STRATEGIES[kind](model, int(number))
     if not colon or kind not in ("scripted", "openai", "local", "inspect"):
         raise LookupError(f"no kind of model in {_clean(spec)!r}; a model is one of: {FORMS}")
     if not rest.strip():

@@ -80,7 +80,7 @@ def compared(book: Book, sheet: Answers) -> None:
     for other in sheet.subjects[1:]:
         gap = sheet.gap(sheet.hits(main, first), sheet.hits(other, first))
         book.add(f"{label(main)} - {label(other)}", gap)
-    real = [subject for subject in sheet.subjects if not subject.startswith("scripted:")]
+    real = [subject for subject in sheet.subjects if "scripted:" not in subject]
     if real:
         rates = [sheet.rate(sheet.hits(subject, first)) for subject in real]
         book.add("best subject", max(rates, key=lambda found: found.mean))

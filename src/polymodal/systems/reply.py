@@ -162,7 +162,7 @@ def ask(
     """
     from polymodal.runs import Cache
 
-    free = target.startswith("scripted:")
+    free = "scripted:" in target
     model = connect(target, scripts=scripts, decoding=decoding, store=None if free else Cache(store))
     known = {(question.item, question.variant): question for question in questions}
     firsts: dict[tuple[str, str, int], Mapping[str, float] | None] = {}

@@ -137,7 +137,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         ValueError: an option that is missing or does not fit; the message names it.
     """
     roles = (*config.target, *config.judge, config.attacker)
-    free = all(spec in judges.LOCAL or spec.startswith("scripted:") for spec in roles)
+    free = all(spec in judges.LOCAL or "scripted:" in spec for spec in roles)
     kept = "" if free else str(run.folder / "calls.sqlite")
     policies, samples, lost = planned(config, None if free else run.replies())
     subjects = {spec.removeprefix("scripted:"): spec for spec in config.target}
