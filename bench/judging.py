@@ -10,7 +10,10 @@ Inspect runs one evaluation in one process. Ours is measured so too, and, which 
 interpreters and importing is outside the clock on both sides; each side first answers a few samples.
 """
 
+import asyncio
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,12 +23,52 @@ from pathlib import Path
 from typing import Any
 
 SAMPLES, CONNECTIONS, LATENCY = 3_000, 100, 0.1
-THEIRS = 500  # samples of Inspect's against the endpoint: the same rate in less of your time
-ROUNDS = 3  # each side's best counts: whatever else the machine does only slows
+THEIRS = 300  # samples of Inspect's against the endpoint: the same rate in less of your time
+ROUNDS = 5  # each side's best counts: whatever else the machine does only slows
 SCRIPT = "scripted:say?text=The answer is 4."
 SCRIPTED, FEW, MANY = 1_000, 3_000, 30_000
-SERVER = Path(__file__).parents[1] / "tests" / "chat" / "server.py"
 FLOOR, RATIO, GROWTH = 900, 5, 4  # samples/s, times Inspect, MB
+
+
+class Endpoint(asyncio.Protocol):
+    """Says the same to each request, after a while, for as little CPU as it can: a real one has its own."""
+
+    held = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep where to write."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer, later, once the request is whole."""
+        self.held += data
+        head, mark, rest = self.held.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if not mark or not length or len(rest) < int(length[1]):
+            return
+        self.held = rest[int(length[1]) :]
+        asyncio.get_running_loop().call_later(LATENCY, self.transport.write, ANSWER)
+
+
+MESSAGE = {"role": "assistant", "content": "The answer is 4."}
+COMPLETION = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14},
+}
+SAID = json.dumps(COMPLETION).encode()
+HEAD = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(SAID)}\r\n\r\n"
+ANSWER = HEAD.encode() + SAID
+
+
+async def serve() -> None:
+    """Print the URL and answer until stopped."""
+    server = await asyncio.get_running_loop().create_server(Endpoint, "127.0.0.1", 0, backlog=1000)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+    await server.serve_forever()
 
 
 def judged(model: Any, n: int, threads: int, start: int = 0) -> float:
@@ -161,15 +204,14 @@ def remembered(n: int) -> None:
 
 def main() -> int:
     """Print the lines; 1 where a floor is missed."""
-    words = [sys.executable, str(SERVER), str(LATENCY)]
+    words = [sys.executable, "-c", "import asyncio, judging; asyncio.run(judging.serve())"]
     cores = min(os.cpu_count() or 1, 4)
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin
+    with subprocess.Popen(words, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         url = server.stdout.readline().strip()
         rounds = [(ours(url, 1), ours(url, cores), inspect_remote(url)) for _ in range(ROUNDS)]
         (one, one_cpu), (rate, cpu), (theirs, their_cpu) = (max(side) for side in zip(*rounds, strict=True))
-        server.stdin.close()
+        server.terminate()
     ceiling = CONNECTIONS / LATENCY
     print(
         f"{SAMPLES:,} samples at {1e3 * LATENCY:.0f} ms, {CONNECTIONS} connections "

@@ -117,8 +117,6 @@ class Remote:
                 client = openai.AsyncOpenAI(
                     base_url=self.url,
                     api_key=self._key,
-                    max_retries=self.retries,
-                    timeout=self.timeout,
                     http_client=_transport(),
                 )
                 self._made = way, client, asyncio.Semaphore(self.connections)
@@ -133,7 +131,11 @@ class Remote:
         import openai
 
         failed, wrong = 0, ""
-        untold = {f"X-Stainless-{name}": openai.Omit() for name in UNTOLD}
+        options: openai.RequestOptions = {
+            "headers": {f"X-Stainless-{name}": openai.Omit() for name in UNTOLD},
+            "timeout": self.timeout,  # said here, these two need no deep copies of defaults
+            "max_retries": self.retries,
+        }
         async with places:  # held while the SDK waits before a retry too: a service that is slow gets less
             for _ in range(1 + self.retries + len(SPARE)):
                 try:
@@ -144,7 +146,7 @@ class Remote:
                         f"{self.url}/chat/completions",
                         body=_renamed(body, self._left_out),
                         cast_to=httpx2.Response,
-                        options={"headers": untold},
+                        options=options,
                     )
                     failed += _retried(raw.request)
                     reply = read(raw.json())
