@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Thread
@@ -149,15 +148,3 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif answer and not self.transport.is_closing():
             self.transport.write(answer)
-
-
-def main() -> None:
-    """Serve for ever with the latency of the first argument; the URL is the first line printed."""
-    with Server(latency=float(sys.argv[1])) as server:
-        sys.stdout.write(server.url + "\n")
-        sys.stdout.flush()
-        sys.stdin.read()  # until the starter closes it or dies
-
-
-if __name__ == "__main__":
-    main()

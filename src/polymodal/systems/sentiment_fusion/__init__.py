@@ -53,37 +53,37 @@ Measured
       random folds - grouped, only:image           0.017 [0.010, 0.027]
       not reproduced: all parts beat the best one (paper: -)
     docs/results/sentiment_fusion.json: mean [95 % interval], closed form where there is one
-      redundant/concat                             0.862 [0.853, 0.870]  0.889
+      redundant/concat                             0.865 [0.857, 0.873]  0.889
       redundant/concat_linear                      0.863 [0.855, 0.871]  0.889
       redundant/crossattention                     0.845 [0.836, 0.854]  0.889
       redundant/lowrank                            0.850 [0.840, 0.858]  0.889
       redundant/weighted                           0.863 [0.853, 0.872]  0.889
-      redundant/only:text                          0.740 [0.729, 0.750]  0.758
+      redundant/only:text                          0.745 [0.735, 0.755]  0.758
       redundant/only:audio                         0.570 [0.558, 0.582]  0.581
       redundant/only:video                         0.429 [0.416, 0.443]  0.449
       redundant/robust                             0.863 [0.855, 0.871]  0.889
       redundant/no dropout                         0.855 [0.846, 0.864]  0.889
       redundant/shuffled targets                   0.173 [0.161, 0.184]  0.167
-      redundant/shuffle:text                       0.373 [0.361, 0.386]  0.399
-      redundant/shuffle:audio                      0.699 [0.686, 0.711]  0.703
-      redundant/shuffle:video                      0.797 [0.788, 0.806]  0.813
+      redundant/shuffle:text                       0.370 [0.357, 0.383]  0.399
+      redundant/shuffle:audio                      0.701 [0.689, 0.714]  0.703
+      redundant/shuffle:video                      0.799 [0.790, 0.808]  0.813
       redundant/majority                           0.176 [0.165, 0.185]  0.167
-      all - best single part                       0.122 [0.111, 0.131]
-      redundant/dropout .3 - 0                     0.006 [0.000, 0.012]
-      redundant/concat - concat_linear             -0.001 [-0.007, 0.004]
-      redundant/concat - crossattention            0.016 [0.010, 0.022]
-      redundant/concat - lowrank                   0.012 [0.006, 0.018]
-      redundant/concat - weighted                  -0.001 [-0.007, 0.005]
-      redundant/area robust - plain                0.007 [0.003, 0.011]
+      all - best single part                       0.120 [0.110, 0.130]
+      redundant/dropout .3 - 0                     0.010 [0.004, 0.016]
+      redundant/concat - concat_linear             0.002 [-0.004, 0.008]
+      redundant/concat - crossattention            0.020 [0.013, 0.027]
+      redundant/concat - lowrank                   0.016 [0.009, 0.022]
+      redundant/concat - weighted                  0.002 [-0.004, 0.009]
+      redundant/area robust - plain                0.005 [0.001, 0.009]
       synergy/concat                               0.996 [0.994, 0.997]  0.997
       synergy/concat_linear                        0.500 [0.488, 0.514]  0.500
       synergy/lowrank                              0.996 [0.994, 0.997]  0.997
       synergy/only:text                            0.502 [0.489, 0.516]  0.500
-      synergy/only:audio                           0.495 [0.483, 0.507]  0.500
+      synergy/only:audio                           0.494 [0.481, 0.507]  0.500
       synergy/only:video                           0.515 [0.502, 0.528]  0.500
       unique/concat_linear                         0.995 [0.993, 0.997]  0.997
       unique/only:text                             0.497 [0.485, 0.509]  0.499
-      unique/only:audio                            0.505 [0.492, 0.518]  0.499
+      unique/only:audio                            0.506 [0.494, 0.520]  0.499
       unique/only:video                            0.252 [0.241, 0.263]  0.250
       synergy/concat - concat_linear               0.495 [0.482, 0.508]
       leak/forest, random folds                    0.553 [0.541, 0.565]  0.583
