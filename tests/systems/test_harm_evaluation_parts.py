@@ -251,6 +251,21 @@ def test_a_served_model_on_own_conversations_with_people_s_labels(tmp_path, monk
     )
 
 
+def test_an_earlier_run_s_attacks_are_put_to_another_subject(tmp_path):
+    write(tmp_path / "samples.jsonl", *({"id": k, "turns": ["hello"], "target": "count"} for k in "abc"))
+    write(tmp_path / "policies.jsonl", COUNTED)
+    own = {"data": str(tmp_path), "modes": ("mt", "st"), "judge": ("rule",), "authorised": True}
+    own |= {"attacker": 'scripted:say?text={"message": "three shapes"}', "conversations": 3}
+    first = finished(small(**own, store="full", target=("scripted:say?text=no",)), tmp_path / "out")
+    log = str(tmp_path / "out" / "harm_evaluation-1" / "attacks.parquet")
+    same = finished(small(**own, target=("scripted:echo",), attack=("fixed", log)), tmp_path / "out")
+    assert first.estimates["say?text=no/DR led"].mean == 0
+    assert (same.estimates["echo/DR led again"].mean, same.estimates["echo/DR led again"].n) == (1, 3)
+    assert "echo/DR led" not in same.estimates
+    with pytest.raises(FileNotFoundError, match="cresendo: neither a way of attacking"):
+        finished(small(attack=("cresendo",)), tmp_path / "out")
+
+
 def test_a_subject_that_fails_is_an_error_and_not_a_score(tmp_path):
     with Server(answering, fault=lambda body, times: "400") as server:
         found = finished(

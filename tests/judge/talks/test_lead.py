@@ -1,6 +1,7 @@
 """Attacks with backtracking: the ladder's closed forms, what each side sees, how they end."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +9,9 @@ from polymodal.chat import ChatError, Scripted, connect, said
 from polymodal.envs import keepers
 from polymodal.envs.scenes import Scene, Thing
 from polymodal.judge import Rule, invalid
-from polymodal.judge.talks import converse, lead, led, replayed
+from polymodal.judge.talks import again, converse, lead, led, replayed
 from polymodal.media import Sample, Text
+from polymodal.runs.atomic import write_table
 from polymodal.systems.harm_evaluation.judges import RULE
 
 N = 50
@@ -18,7 +20,8 @@ LADDER = connect("scripted:ladder", scripts=keepers.SCRIPTS)
 
 
 def arm(limit, n=N):
-    return led(LADDER, CLIMBER, RULE, keepers.ladder(seed=3, n=n), {}, seed=3, backtracks=limit, full=True)
+    rungs = keepers.ladder(seed=3, n=n)
+    return led(LADDER, CLIMBER, RULE, rungs, {}, seed=3, backtracks=limit, full=True, arm=f"limit {limit}")
 
 
 def near(rows, p):
@@ -80,6 +83,42 @@ def test_a_log_replays_on_another_subject():
     assert [said(m) for m in other if m.role == "user"] == kept
 
 
+def written(path, *logs):
+    names = ("arm", "item", "attempt", "message", "reply", "refused", "removed", "score")
+    rows = [row for log in logs for row in log]
+    write_table(path, {name: [row[k] for row in rows] for k, name in enumerate(names)})
+    return path
+
+
+def test_a_run_s_attacks_are_put_to_other_subjects(tmp_path):
+    samples = keepers.ladder(seed=3, n=N)
+    logs = [arm(limit)["log"] for limit in (0, 10)]
+    found = again([*samples, Sample("never", {})], written(tmp_path / "attacks.parquet", *logs))
+    assert [one.id for one in found] == [one.id for one in samples]
+    rows = led(LADDER, CLIMBER, RULE, found, {}, seed=9, backtracks=-1, full=True, arm="again")["rows"]
+    assert all(row[1] for row in rows)  # the attack that broke the rule is the one that is played
+    losing = again(samples, written(tmp_path / "attacks.parquet", logs[0]))
+    rows = led(LADDER, CLIMBER, RULE, losing, {}, seed=9, backtracks=-1, full=True, arm="again")["rows"]
+    assert [row[1] for row in rows] == [row[1] for row in arm(0)["rows"]]
+
+
+def test_logs_that_cannot_be_played_are_refused(tmp_path):
+    samples = keepers.ladder(seed=3, n=2)
+    kept = led(LADDER, CLIMBER, RULE, samples, {}, seed=3, backtracks=10, full=False, arm="a")["log"]
+    with pytest.raises(ValueError, match="keeps digests, no words: make that run with -o store=full"):
+        again(samples, written(tmp_path / "attacks.parquet", kept))
+    wrong = [["a", "ladder-000", 1, None, "no", True, False, 0.0]]
+    for path in (written(tmp_path / "other.parquet", wrong), tmp_path / "text.parquet"):
+        (tmp_path / "text.parquet").write_text("no table")
+        with pytest.raises(ValueError, match="is no run's attacks"):
+            again(samples, path)
+    known = written(tmp_path / "attacks.parquet", arm(0, 2)["log"])
+    with pytest.raises(ValueError, match="none of its attacks is on one of these conversations"):
+        again([Sample("never", {})], known)
+    with pytest.raises(FileNotFoundError, match="cresendo: neither a way of attacking nor"):
+        again(samples, Path("cresendo"))
+
+
 def test_the_picture_comes_with_the_first_turn_and_again_after_a_removal():
     tile, seen = Scene((Thing("star", "red"),)).image(), []
     sample = Sample("i", {"image": tile}, r"\bword\b", tags={"policy": "p"})
@@ -111,9 +150,9 @@ def test_ends_that_are_no_verdict_have_a_reason():
 def test_words_are_told_by_digest_unless_asked_for():
     samples = [Sample("i", {"turn1": Text("a")}, "x")]
     made = [
-        led(LADDER, CLIMBER, RULE, samples, {}, seed=0, backtracks=0, full=full)["log"]
+        led(LADDER, CLIMBER, RULE, samples, {}, seed=0, backtracks=0, full=full, arm="a")["log"]
         for full in (True, False)
     ]
-    assert made[0][0][2].startswith("Rung 1")
-    assert len(made[1][0][2]) == 16
+    assert made[0][0][3].startswith("Rung 1")
+    assert len(made[1][0][3]) == 16
     assert len(made[0]) == 10  # ten turns, all refused and kept

@@ -15,7 +15,7 @@ Your data
     samples.jsonl (id, group, turns, image, image_turn, target: a policy's id, seed, port, tags) beside
     policies.jsonl (id, harm, name, rule, judge_note; pattern for judge=rule); tag twin_of names a twin.
     ConvGen/*.tsv, ConvGenTextPorted/*.tsv, run files. labelled: case (subject|item|variant), rater, score,
-    value. A run leaves labels.parquet, replies.parquet (digests; store=full: words), attacks.parquet.
+    value. A run leaves labels, replies (digests; store=full: words) and attacks.parquet (attack=IT: again).
 Measured
     <!-- measured -->
     docs/results/harm_evaluation.json: mean [95 % interval], closed form where there is one

@@ -180,5 +180,5 @@ def attacked(
     attacker = metered(connect(config.attacker, scripts=SCRIPTS, store=store), ledger, "attacker")
     by = judges_of(config, policies, ledger, store)[0]
     goals = {key: policy["rule"] for key, policy in policies.items()}
-    way: dict[str, Any] = {"seed": config.seed, "backtracks": limit, "full": full}
+    way: dict[str, Any] = {"seed": config.seed, "backtracks": limit, "full": full, "arm": name}
     return led(model, attacker, by, samples, goals, **way) | {"cost": ledger.rows()}

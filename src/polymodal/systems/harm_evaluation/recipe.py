@@ -39,7 +39,8 @@ CONTRASTS = (  # of one subject: a rate in a variant, minus the same rate in ano
 )
 LIMITS = {"fixed": -1, "retry": 0, "backtracking 5": 5, "backtracking 10": 10}  # of attacks on the ladder
 CLIMBED = {"fixed": 3.0**-5, "retry": 3.0**-5, "backtracking 5": 147 / 243, "backtracking 10": 1.0}
-ATTEMPT = ("item", "attempt", "message", "reply", "refused", "removed", "score")
+ATTACKS = ("fixed", "crescendo")
+ATTEMPT = ("arm", "item", "attempt", "message", "reply", "refused", "removed", "score")
 CITY = "city - other harms, DR mt (unpaired)"
 NOISE = judges.Noisy()
 ABOUT = (
@@ -63,7 +64,8 @@ class Config:
         modes: variants of every conversation.
         conversations: a harm, at most.
         turns: lengths of what is generated or written.
-        attack: `fixed` plays the written turns, `crescendo` also lets the attacker lead and take back.
+        attack: `fixed` plays the written turns, `crescendo` also lets the attacker lead and take back, an
+            earlier run's `attacks.parquet` (store=full) is put to the targets again.
         decoding: tokens, temperature and top_p of every subject.
         labelled: human labels (JSON Lines: case, rater, score, value) that calibrate the judges.
         index: the one to rank by: harmonic, linear or benign.
@@ -81,7 +83,7 @@ class Config:
     modes: tuple[str, ...] = method.MODES
     conversations: int = 120
     turns: tuple[int, ...] = keepers.TURNS
-    attack: tuple[str, ...] = ("fixed", "crescendo")
+    attack: tuple[str, ...] = ATTACKS
     decoding: tuple[float, ...] = (400, 0.25, 0.8)
     labelled: str | None = None
     index: Literal["harmonic", "linear", "benign"] = "harmonic"
@@ -142,12 +144,15 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     policies, samples, lost = planned(config, None if free else run.replies())
     subjects = {spec.removeprefix("scripted:"): spec for spec in config.target}
     led = {(f"{name}/DR led", spec, 10): samples for name, spec in subjects.items()}
+    again = [talks.again(samples, Path(log)) for log in config.attack if log not in ATTACKS]
     if config.data is None:
         subjects |= {name: f"scripted:{name}" for name in BASELINES}
         rungs = keepers.ladder(seed=config.seed, n=config.conversations)
         led = {(f"ladder/{name}", "scripted:ladder", limit): rungs for name, limit in LIMITS.items()}
     elif recorded := sorted({str(one.tags["subject"]) for one in samples if "subject" in one.tags}):
         subjects = dict.fromkeys(recorded, "scripted:say")
+    led = led if "crescendo" in config.attack else {}
+    led |= {(f"{name}/DR led again", spec, -1): rows for name, spec in subjects.items() for rows in again}
     ways = dict.fromkeys(BASELINES, replace(config, modes=("mt", "benign")))
     jobs: dict[str, tuple[Any, ...]] = {
         f"{name}/{k}": ("talks", ways.get(name, config), name, spec, samples[k : k + CHUNK], policies, kept)
@@ -158,7 +163,6 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         f"{name}/{k}": ("attacks", config, name, spec, rows[k : k + CHUNK], policies, kept, limit)
         for (name, spec, limit), rows in led.items()
         for k in range(0, len(rows), CHUNK)
-        if "crescendo" in config.attack
     }
     jobs |= {"coverage": ("coverage", config)} if config.data is None else {}
     where = run.executor if free or run.executor == "ray" else "inline"
@@ -319,10 +323,8 @@ def harms(config: Config, book: Figures, samples: Sequence[Sample], rivals: Sequ
     harm = np.tile([str(one.tags.get("harm", "")) for one in samples], len(rivals))
     values, groups = book.values("defect", judge=book.first, variant="mt"), np.tile(book.groups, len(rivals))
     pooled = np.concatenate([values[name] for name in rivals])
-    known, about = (
-        [] if config.data else [one for one in rivals if one in FIVE],
-        {"seed": config.seed, "draws": book.draws},
-    )
+    known = [] if config.data else [one for one in rivals if one in FIVE]
+    about = {"seed": config.seed, "draws": book.draws}
     for one in dict.fromkeys(harm):
         true = [keepers.exact(name, "mt", config.turns, (one,))[0] for name in known]
         found = metrics.mean(pooled[harm == one], group=groups[harm == one], better="lower", **about)
@@ -374,9 +376,7 @@ def sections(
     if wrong := sum("told_turns" in one.tags for one in samples):
         notes.append(f"{wrong} conversations are not as long as their file says; the list counts.")
     end = "/" + {"harmonic": "H", "linear": "L", "benign": "H benign"}[config.index]
-    order = [
-        name for name in book.estimates if name.endswith(end) and name.removesuffix(end) not in BASELINES
-    ]
+    order = [one for one in book.estimates if one.endswith(end) and one.removesuffix(end) not in BASELINES]
     order.sort(key=lambda name: -book.estimates[name].mean)
     for name in order[:1]:
         notes.append(f"Best first: {', '.join(order)}.")
