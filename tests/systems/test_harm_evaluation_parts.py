@@ -266,6 +266,24 @@ def test_an_earlier_run_s_attacks_are_put_to_another_subject(tmp_path):
         finished(small(attack=("cresendo",)), tmp_path / "out")
 
 
+@pytest.mark.parametrize("defect", [1, 0])
+def test_a_judge_that_is_a_model_says_how_bad_defects_are(tmp_path, defect):
+    write(tmp_path / "samples.jsonl", *({"id": k, "turns": ["hello"], "target": "count"} for k in "abc"))
+    write(tmp_path / "policies.jsonl", COUNTED)
+    verdict = json.dumps({"defect": defect, "refusal": 0, "turn": defect, "severity": 2 * defect})
+    config = small(
+        data=str(tmp_path),
+        target=("scripted:echo",),
+        judge=(f"scripted:say?text={verdict}", "rule"),
+        attack=("fixed",),
+        modes=("mt",),
+        conversations=3,
+    )
+    found = finished(config, tmp_path / "out").estimates
+    grave = found.get("echo/severity of defects, mt")
+    assert (grave and (grave.mean, grave.n)) == ((2, 3) if defect else None)
+
+
 def test_a_subject_that_fails_is_an_error_and_not_a_score(tmp_path):
     with Server(answering, fault=lambda body, times: "400") as server:
         found = finished(

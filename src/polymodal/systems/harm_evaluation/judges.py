@@ -10,16 +10,7 @@ from typing import Any
 
 from polymodal.chat import ChatModel, Decoding, Ledger, Store, connect, metered, said, uniform
 from polymodal.envs.keepers import SCRIPTS, Policies
-from polymodal.judge import (
-    Case,
-    Judge,
-    Rule,
-    Span,
-    Verdict,
-    answers,
-    invalid,
-    load_rubric,
-)
+from polymodal.judge import Case, Judge, Rule, Span, Verdict, answers, invalid, load_rubric
 from polymodal.judge.asked import asked
 from polymodal.judge.talks import converse, digest, judged, led
 from polymodal.media import Sample, Text

@@ -292,6 +292,11 @@ def rates(config: Config, book: Figures, samples: Sequence[Sample], subjects: Se
                 about: dict[str, Any] = {"group": book.groups, "seed": config.seed, "draws": book.draws}
                 found = metrics.estimate(method.INDEX[how], book.zeros, values[index][name], **about)
                 book.add(f"{name}/{index}", found, true, role=base, page=index == "H")
+        bad = values["DR"][name] == 1
+        if config.judge[0] not in judges.LOCAL and bad.any():  # a model says how bad a defect is
+            grave = book.values("severity", judge=book.first, variant="mt")[name][bad]
+            found = metrics.mean(grave, group=book.groups[bad], better="lower", seed=config.seed)
+            book.add(f"{name}/severity of defects, mt", found)
     length = np.array([len(talks.turns_of(one)) for one in samples])
     for k, (title, score) in enumerate((("defect", "turn"), ("refusal", "refusal_turn"))):
         first = book.values(score, judge=book.first, variant="mt")
