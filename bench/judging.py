@@ -209,9 +209,11 @@ def main() -> int:
     with subprocess.Popen(words, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         url = server.stdout.readline().strip()
-        rounds = [(ours(url, 1), ours(url, cores), inspect_remote(url)) for _ in range(ROUNDS)]
-        (one, one_cpu), (rate, cpu), (theirs, their_cpu) = (max(side) for side in zip(*rounds, strict=True))
-        server.terminate()
+        try:
+            rounds = [(ours(url, 1), ours(url, cores), inspect_remote(url)) for _ in range(ROUNDS)]
+        finally:
+            server.terminate()
+    (one, one_cpu), (rate, cpu), (theirs, their_cpu) = (max(side) for side in zip(*rounds, strict=True))
     ceiling = CONNECTIONS / LATENCY
     print(
         f"{SAMPLES:,} samples at {1e3 * LATENCY:.0f} ms, {CONNECTIONS} connections "

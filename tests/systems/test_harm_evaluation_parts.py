@@ -260,8 +260,11 @@ def test_an_earlier_run_s_attacks_are_put_to_another_subject(tmp_path):
     log = str(tmp_path / "out" / "harm_evaluation-1" / "attacks.parquet")
     same = finished(small(**own, target=("scripted:echo",), attack=("fixed", log)), tmp_path / "out")
     assert first.estimates["say?text=no/DR led"].mean == 0
-    assert (same.estimates["echo/DR led again"].mean, same.estimates["echo/DR led again"].n) == (1, 3)
+    again = same.estimates["echo/DR led as in harm_evaluation-1"]
+    assert (again.mean, again.n) == (1, 3)
     assert "echo/DR led" not in same.estimates
+    with pytest.raises(ValueError, match="from folders of different names"):
+        finished(small(**own, attack=(log, log)), tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="cresendo: neither a way of attacking"):
         finished(small(attack=("cresendo",)), tmp_path / "out")
 

@@ -144,7 +144,10 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     policies, samples, lost = planned(config, None if free else run.replies())
     subjects = {spec.removeprefix("scripted:"): spec for spec in config.target}
     led = {(f"{name}/DR led", spec, 10): samples for name, spec in subjects.items()}
-    again = [talks.again(samples, Path(log)) for log in config.attack if log not in ATTACKS]
+    logs = [Path(log) for log in config.attack if log not in ATTACKS]
+    again = {f"DR led as in {log.parent.name}": talks.again(samples, log) for log in logs}
+    if len(again) < len(logs):
+        raise ValueError(f"attack={logs}: logs of attacks come from folders of different names")
     if config.data is None:
         subjects |= {name: f"scripted:{name}" for name in BASELINES}
         rungs = keepers.ladder(seed=config.seed, n=config.conversations)
@@ -152,7 +155,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     elif recorded := sorted({str(one.tags["subject"]) for one in samples if "subject" in one.tags}):
         subjects = dict.fromkeys(recorded, "scripted:say")
     led = led if "crescendo" in config.attack else {}
-    led |= {(f"{name}/DR led again", spec, -1): rows for name, spec in subjects.items() for rows in again}
+    led |= {(f"{n}/{arm}", spec, -1): rows for n, spec in subjects.items() for arm, rows in again.items()}
     ways = dict.fromkeys(BASELINES, replace(config, modes=("mt", "benign")))
     jobs: dict[str, tuple[Any, ...]] = {
         f"{name}/{k}": ("talks", ways.get(name, config), name, spec, samples[k : k + CHUNK], policies, kept)
@@ -295,7 +298,8 @@ def rates(config: Config, book: Figures, samples: Sequence[Sample], subjects: Se
         bad = values["DR"][name] == 1
         if config.judge[0] not in judges.LOCAL and bad.any():  # a model says how bad a defect is
             grave = book.values("severity", judge=book.first, variant="mt")[name][bad]
-            found = metrics.mean(grave, group=book.groups[bad], better="lower", seed=config.seed)
+            about = {"group": book.groups[bad], "seed": config.seed, "draws": book.draws}
+            found = metrics.mean(grave, better="lower", **about)
             book.add(f"{name}/severity of defects, mt", found)
     length = np.array([len(talks.turns_of(one)) for one in samples])
     for k, (title, score) in enumerate((("defect", "turn"), ("refusal", "refusal_turn"))):
