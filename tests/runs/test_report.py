@@ -11,7 +11,7 @@ from tests.runs.showcase import SCRIPT, showcase
 
 from polymodal.metrics import Estimate, proportion
 from polymodal.runs import Run, RunError, report
-from polymodal.runs.pages.charts import short, span
+from polymodal.runs.pages.charts import learning, short, span
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -146,6 +146,15 @@ def test_a_section_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
     run.finish({"one": proportion(3, 4)})
     with pytest.raises(RunError, match=r"section 'learning'.*KeyError 'step'"):
         report(run.folder)
+
+
+def test_a_mean_ends_where_its_first_run_does() -> None:
+    rows = [
+        {"arm": "a", "seed": s, "step": t, "val": float(t + s)} for s, n in ((0, 4), (1, 2)) for t in range(n)
+    ]
+    drawn = re.findall(r'<path d="([^"]*)"[^>]*stroke-width="([12])"', str(learning(rows, "val", "curves")))
+    points = {(width, path.count("L") + 1) for path, width in drawn}
+    assert points == {("1", 4), ("1", 2), ("2", 2)}
 
 
 def test_lost_media_and_long_curves(tmp_path: Path) -> None:

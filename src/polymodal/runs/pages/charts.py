@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,7 +155,9 @@ def _keys(arms: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def learning(rows: Sequence[Row], column: str, alt_text: str) -> Figure:
-    """Curves over training steps: one thin line a seed, and their mean.
+    """Curves over training steps: one thin line a seed, and their mean as far as all of them go.
+
+    Runs stop when they get no better, so a mean over those that are left would jump.
 
     Args:
         rows: arm, seed, step and the value under `column`.
@@ -165,12 +168,15 @@ def learning(rows: Sequence[Row], column: str, alt_text: str) -> Figure:
 
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     seeds = len({row["seed"] for row in rows})
+    begun = Counter(arm for arm, _ in {(row["arm"], row["seed"]) for row in rows})
+    there = Counter((row["arm"], row["step"]) for row in rows)
+    rows = [{**row, "all": there[row["arm"], row["step"]] == begun[row["arm"]]} for row in rows]
 
     def draw(width: int, base: Any) -> Any:
         x = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=width // 80, format="~s"))
         y = alt.Y(f"{column}:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
         base = base.encode(x=x, **_hues(arms))
-        mean = base.mark_line(strokeWidth=2).encode(y=y.aggregate("mean"))
+        mean = base.transform_filter("datum.all").mark_line(strokeWidth=2).encode(y=y.aggregate("mean"))
         thin = base.mark_line(strokeWidth=1, opacity=0.28).encode(y=y, detail="seed:N")
         return (thin + mean if seeds > 1 else mean).properties(width=width - 40, height=200)
 

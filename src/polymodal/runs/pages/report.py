@@ -299,7 +299,7 @@ def _learning(data: list[Page]) -> Page:
         worlds.setdefault(row.get("world") or world, []).append({**row, "arm": arm})
     figures = []
     for world, rows in worlds.items():
-        for column, words in (("loss", "training loss"), ("val", "validation score")):
+        for column, words in (("loss", "training loss"), ("val", "validation loss")):
             here = [row for row in rows if row.get(column) is not None]
             if len({row["step"] for row in here}) > 1:  # one step makes no curve
                 arms = ", ".join(dict.fromkeys(row["arm"] for row in here))
