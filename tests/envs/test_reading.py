@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polymodal.envs import reading
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.media import Image, MediaError, Sample, Text
 
 pytest.importorskip("rapidocr", reason="the extra [ocr] is not installed")

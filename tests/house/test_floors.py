@@ -123,7 +123,7 @@ def test_no_pickle_no_eval() -> None:
         "polymodal.chat",
         "polymodal.judge",
         "polymodal.judge.people.app",
-        "polymodal.envs.scenes",
+        "polymodal.envs.cards",
         "polymodal.runs",
         "polymodal.training",
     ],

@@ -3,7 +3,7 @@
 import json
 
 from polymodal.chat import Scripted, said
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.judge.talks import pictures
 from polymodal.runs import Run, read_result
 from polymodal.systems.harm_evaluation import method, recipe

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from polymodal.chat import ChatModel, Scripted, said, uniform
-from polymodal.envs.scenes import COLOURS, SHAPES, Scene, Thing
+from polymodal.envs.cards import COLOURS, SHAPES, Scene, Thing
 from polymodal.media import Image, Message, Sample, Text
 
 Policies = Mapping[str, Mapping[str, str]]

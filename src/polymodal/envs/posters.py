@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from polymodal.chat import ChatModel, Reply, Scripted, Usage, assistant, said, uniform
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.media import Image, Message
 
 COLOURS = {  # Latvian adjectives, masculine and feminine

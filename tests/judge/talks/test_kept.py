@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from polymodal.chat import Usage, assistant, user
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.judge import Answer, Case, Rule, Span, Verdict
 from polymodal.judge.talks import (
     columns,

@@ -7,7 +7,7 @@ import pytest
 
 from polymodal.chat import ChatError, Scripted, connect, said
 from polymodal.envs import keepers
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.judge import Rule, invalid
 from polymodal.judge.talks import again, converse, lead, led, replayed
 from polymodal.media import Sample, Text

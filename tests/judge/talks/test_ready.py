@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.judge.talks import lines, merged, people, pictures, ready, turns_of
 from polymodal.media import Image, Invalid, Sample
 

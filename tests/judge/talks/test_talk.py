@@ -3,7 +3,7 @@
 import pytest
 
 from polymodal.chat import ChatError, Reply, Scripted, Usage, assistant, said
-from polymodal.envs.scenes import Scene, Thing
+from polymodal.envs.cards import Scene, Thing
 from polymodal.judge import CutShortError, call_seed
 from polymodal.judge.talks import converse, script, turns_of, untagged
 from polymodal.media import Sample, Text

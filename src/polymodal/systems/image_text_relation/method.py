@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.chat import assistant, uniform, user
-from polymodal.envs.scenes import Scene
+from polymodal.envs.cards import Scene
 from polymodal.media import Image, Message, Part, Sample, Text
 from polymodal.systems.reply import words as replies
 

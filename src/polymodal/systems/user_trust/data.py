@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from polymodal.chat import ChatModel, Scripted, said, uniform
-from polymodal.envs.scenes import COLOURS, SHAPES, Scene, Thing
+from polymodal.envs.cards import COLOURS, SHAPES, Scene, Thing
 from polymodal.media import Part, Sample, Text
 
 if TYPE_CHECKING:

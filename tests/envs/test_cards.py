@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from polymodal.envs.scenes import COLOURS, GROUND, SHAPES, Scene, Thing
+from polymodal.envs.cards import COLOURS, GROUND, SHAPES, Scene, Thing
 
 SHARES = {"circle": np.pi / 4, "square": 1.0, "triangle": 0.5}
 
