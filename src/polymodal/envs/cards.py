@@ -1,4 +1,4 @@
-"""Drawn cards: coloured shapes on a plain ground and a sign to read, same bytes for the same card."""
+"""Drawn cards: coloured shapes and a sign to read, the same bytes for the same card."""
 
 import io
 import math
