@@ -29,6 +29,14 @@ def kinds(run: Run) -> list[str]:
     return [entry["kind"] for entry in read(run.folder / "events.jsonl")]
 
 
+def test_files_become_a_folder_at_once_and_replace_the_one_before(run: Run) -> None:
+    run.files("net", {"config.json": b"{}", "old.bin": b"1"})
+    made = run.files("net", {"config.json": b"{ }"})
+    assert made == run.folder / "net"
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == {"config.json": b"{ }"}
+    assert run.finish(HALF).files["net/config.json"]["bytes"] == 3
+
+
 def test_folders_are_numbered_and_never_shared(tmp_path: Path) -> None:
     (tmp_path / "toy-7").mkdir()
     (tmp_path / "toy-x").mkdir()

@@ -254,6 +254,15 @@ class Run:
         self.event("wrote", name=name)
         return path
 
+    def files(self, name: str, content: Mapping[str, bytes]) -> Path:
+        """Write a folder of files, `content` by file name, as `<folder>/<name>`, which is returned."""
+
+        def fill(folder: Path) -> None:
+            for file, data in content.items():
+                write_bytes(folder / file, data)
+
+        return self.model(fill, name)
+
     def finish(
         self,
         estimates: Mapping[str, Estimate],

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 # name -> (what a person does with it, aliases from the paper); the order is the shelf order
 SHELF: dict[str, tuple[str, tuple[str, ...]]] = {
     "sentiment_fusion": ("make", ("simplified-fusion", "2505.04642")),
+    "model_merging": ("make", ("bring-reason-to-vision", "2505.05464")),
     "image_text_relation": ("judge", ("ltec", "2505.05040")),
     "harm_evaluation": ("judge", ("reveal", "2505.04673")),
     "user_trust": ("judge", ("trust-survey", "2505.05318")),
 }
-SAME = {"model": "target"}  # the model to judge is said either way
+SAME = {"model": "target", "vlm": "target", "llm": "donors"}  # other words for a field, where it is there
+SETTINGS = ("tiny", "full", "weights")  # the last one where a system makes models that come with the package
 
 
 class Recipe(Protocol):
@@ -113,10 +115,10 @@ def configure(recipe: Recipe, setting: str, options: Mapping[str, str]) -> Any:
         LookupError: unknown setting or key, with what is known.
         ValueError: a value that does not parse as the field's type.
     """
-    if setting not in ("tiny", "full"):
-        raise LookupError(f"setting {suggest(setting, ['tiny', 'full'])}")
-    base = recipe.tiny() if setting == "tiny" else recipe.full()
-    return override(base, options)
+    known = [name for name in SETTINGS if hasattr(recipe, name)]
+    if setting not in known:
+        raise LookupError(f"setting {suggest(setting, known)}")
+    return override(getattr(recipe, setting)(), options)
 
 
 def restored(recipe: Recipe, values: Mapping[str, Any]) -> Any:
