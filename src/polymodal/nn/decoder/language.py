@@ -81,7 +81,7 @@ class Decoder(nn.Module):
         embeds: Float[Tensor, "b t d"] | None = None,
         cache: Cache | None = None,
         last: bool = False,
-    ) -> Float[Tensor, "b t k"]:
+    ) -> Float[Tensor, "b n k"]:
         """Scores of the token after each.
 
         Args:
@@ -89,7 +89,7 @@ class Decoder(nn.Module):
             mask: true where a token is real; needed for padding on the left only.
             embeds: what stands for the tokens.
             cache: of the tokens before these; these are added to it.
-            last: of the last token only, t = 1.
+            last: of the last token only: n is t, or 1 with `last`.
         """
         if embeds is None:
             if ids is None:

@@ -32,9 +32,11 @@ def plain(text: str) -> str:
     return text.strip().lower()
 
 
-def question(words: Tokens, text: str, patches: int = 0) -> list[int]:
-    """The ids of one prompt; `patches` slots where it goes with a picture."""
-    return [words.start, *[words.image] * patches, *words.ids(plain(text) + BREAK)]
+def question(words: Tokens, text: str | Sequence[str], patches: int = 0) -> list[int]:
+    """The ids of one prompt, of a text or of lines; `patches` slots where it goes with a picture."""
+    lines = [text] if isinstance(text, str) else text
+    said = "".join(plain(line) + BREAK for line in lines)
+    return [words.start, *[words.image] * patches, *words.ids(said)]
 
 
 def answer(words: Tokens, text: str) -> list[int]:
@@ -52,7 +54,7 @@ def asked(
 def lesson(
     words: Tokens, questions: Sequence[str], answers: Sequence[str], patches: int = 0
 ) -> tuple[Int[Tensor, "b t"], Bool[Tensor, "b t"]]:
-    """Prompts with their answers, padded on the right, and which tokens are of an answer: `taught` counts them.
+    """Prompts with their answers, padded on the right, and which tokens are an answer's: those to count.
 
     Raises:
         ValueError: not as many answers as questions.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.nn.decoder.layers import Shape
 from polymodal.nn.decoder.prompt import TEMPLATE
+from polymodal.nn.dual.model import MEAN, SD
 
 if TYPE_CHECKING:
     from polymodal.nn.pocket import Tokens
@@ -52,14 +54,19 @@ def config(folder: Path, kind: str) -> dict[str, Any]:
     return out
 
 
-def ours(folder: Path) -> bool:
-    """Whether a folder's config says that a pocket model is in it."""
-    file = folder / "config.json"
-    try:
-        written = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(written, dict) and "polymodal" in written
+def kind(folder: Path) -> str:
+    """Which kind of pocket model a folder holds: `llama` or `llava`.
+
+    Raises:
+        ValueError: a prompt form that this version does not know.
+    """
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    form = written.get("polymodal", {}).get("form")
+    if form != FORM:
+        raise ValueError(
+            f"{folder}: prompts of form {form!r}, and this version knows {FORM}: update polymodal"
+        )
+    return str(written["model_type"])
 
 
 def shape(text: Mapping[str, Any], folder: Path) -> Shape:
@@ -132,12 +139,7 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
         ValueError: a missing, unknown or misshapen tensor, the first few by name.
     """
     own = net.state_dict()
-    heads = [
-        name for name in weights if name.endswith("lm_head.weight") or name.endswith("rotary_emb.inv_freq")
-    ]
-    given = {
-        name: tensor for name, tensor in weights.items() if name not in heads
-    }  # the head is the embedding
+    given = {here: tensor for name, tensor in weights.items() if (here := _spelt(name, own))}
     wrong = [f"{name} is missing" for name in own if name not in given]
     wrong += [f"{name} is unknown" for name in given if name not in own]
     wrong += [
@@ -149,6 +151,38 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise ValueError(f"{folder}: weights do not fit its config: {'; '.join(wrong[:5])}{more}")
     net.load_state_dict(given)
+
+
+def _spelt(name: str, own: Collection[str]) -> str:
+    """A tensor's name here: newer transformers spell LLaVA otherwise. Empty for what is not kept."""
+    if name.endswith(("lm_head.weight", "rotary_emb.inv_freq", "position_ids")):
+        return ""  # the head is the embedding, the others are computed
+    if name in own:
+        return name
+    name = re.sub(r"^model\.language_model\.", "language_model.model.", name)
+    name = re.sub(r"^model\.(?=vision_tower|multi_modal)", "", name)
+    return re.sub(r"^vision_tower\.(?!vision_model)", "vision_tower.vision_model.", name)
+
+
+def check_sight(config: Mapping[str, Any], folder: Path) -> None:
+    """A LLaVA config is of the form that `Seeing` builds.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    kind = config["vision_config"].get("model_type", "clip_vision_model")
+    found = {
+        "vision_config.model_type": (kind, "clip_vision_model"),
+        "vision_feature_layer": (config.get("vision_feature_layer", -2), -2),
+        "vision_feature_select_strategy": (
+            config.get("vision_feature_select_strategy", "default"),
+            "default",
+        ),
+        "projector_hidden_act": (config.get("projector_hidden_act", "gelu"), "gelu"),
+        "multimodal_projector_bias": (config.get("multimodal_projector_bias", True), True),
+    }
+    if wrong := [f"{name}={value!r}" for name, (value, known) in found.items() if value != known]:
+        raise ValueError(f"{folder}: not of the pocket form ({', '.join(wrong)}); transformers can load it")
 
 
 def language_config(shape: Shape, tokens: Tokens | None) -> dict[str, Any]:
@@ -178,6 +212,29 @@ def language_config(shape: Shape, tokens: Tokens | None) -> dict[str, Any]:
     }
 
 
+def sight_config(shape: Shape, tokens: Tokens, vision: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a LlavaForConditionalGeneration with this decoder and CLIP vision tower."""
+    text = language_config(shape, tokens)
+    ours = text.pop("polymodal")
+    eye = {"num_channels": 3, "layer_norm_eps": 1e-5, **vision, "model_type": "clip_vision_model"}
+    return {
+        "architectures": ["LlavaForConditionalGeneration"],
+        "model_type": "llava",
+        "text_config": text,
+        "vision_config": eye,
+        "image_token_index": tokens.image,
+        "image_seq_length": (eye["image_size"] // eye["patch_size"]) ** 2,
+        "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default",
+        "projector_hidden_act": "gelu",
+        "multimodal_projector_bias": True,
+        "tie_word_embeddings": True,
+        **marks_of(tokens),
+        "dtype": "float16",
+        "polymodal": ours,
+    }
+
+
 def marks_of(tokens: Tokens) -> dict[str, int]:
     """The ids of the marks, as configs name them."""
     return {"pad_token_id": tokens.pad, "bos_token_id": tokens.start, "eos_token_id": tokens.end}
@@ -203,11 +260,40 @@ def files(
                 "padding_side": "left",
                 "model_max_length": written.get("text_config", written)["max_position_embeddings"],
                 "clean_up_tokenization_spaces": False,
-                "chat_template": TEMPLATE,
             }
         )
         out["chat_template.jinja"] = TEMPLATE.encode()
+    if "vision_config" in written:
+        pictures = _pictures(written["vision_config"]["image_size"])
+        out["preprocessor_config.json"] = as_json(pictures)
+        out["processor_config.json"] = as_json(
+            {
+                "processor_class": "LlavaProcessor",
+                "image_processor": pictures,
+                "image_token": "<image>",
+                "patch_size": written["vision_config"]["patch_size"],
+                "vision_feature_select_strategy": "default",
+                "num_additional_image_tokens": 1,  # the class token, which is dropped again
+            }
+        )
     return out
+
+
+def _pictures(side: int) -> dict[str, Any]:
+    """How transformers is to make pixels: squeezed to a square, as `Seeing.prepare` does."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"height": side, "width": side},
+        "resample": 3,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [MEAN] * 3,
+        "image_std": [SD] * 3,
+    }
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
