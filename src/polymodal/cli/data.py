@@ -47,7 +47,7 @@ def data_convert(
 ) -> None:
     """Read NumPy arrays and plain containers out of a pickle (and nothing else); write a data set folder."""
     from polymodal.media import pickles
-    from polymodal.runs.shards import write
+    from polymodal.runs.export.shards import write
 
     n = write(pickles.samples_of(pickles.load(file)), to, form="parquet")
     typer.echo(f"{n} samples in {to}; look at them with: polymodal data check {to}")

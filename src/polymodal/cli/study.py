@@ -116,7 +116,7 @@ def _of_run(folder: Path, sample: int, *, seed: int) -> dict[str, Any]:
 def _part(folder: Path, turn: Mapping[str, Any]) -> dict[str, Any]:
     """A turn of a report as a part of a study: words or a copied medium."""
     from polymodal.media import part_of
-    from polymodal.runs.rows import copy
+    from polymodal.runs.export.rows import copy
 
     path = turn.get("path") or turn.get("media")
     if path is None:
@@ -240,7 +240,7 @@ def export(
     """Write verdicts, trials, ratings, messages, events and the codebook, by pseudonym."""
     from polymodal.judge.people import verdicts as rows
     from polymodal.runs.atomic import write_json
-    from polymodal.runs.rows import write_lines, write_rows
+    from polymodal.runs.export.rows import write_lines, write_rows
 
     folder = to or file.parent / "export"
     with _opened(file, db) as (_, store):

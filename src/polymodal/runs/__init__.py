@@ -3,11 +3,11 @@
 from polymodal.runs.cache import Cache
 from polymodal.runs.compare import Compared, Comparison, compare
 from polymodal.runs.executor import JobError
+from polymodal.runs.export.shards import write
 from polymodal.runs.pages.report import report
 from polymodal.runs.passing import passing
 from polymodal.runs.record import Run
 from polymodal.runs.result import Result, RunError, model_of, newest, read_result
-from polymodal.runs.shards import write
 
 __all__ = [
     "Cache",

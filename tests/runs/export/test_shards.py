@@ -13,7 +13,7 @@ import soundfile
 
 from polymodal.media import Audio, Image, Invalid, MediaError, Pose, Sample, Series, Text, Video
 from polymodal.media.folder import read
-from polymodal.runs.shards import write
+from polymodal.runs.export.shards import write
 
 FORMS = [("jsonl", True), ("parquet", True), ("parquet", False)]
 
@@ -228,7 +228,7 @@ SLOW = """
 import sys
 from pathlib import Path
 from polymodal.media import Sample, Text
-from polymodal.runs.shards import write
+from polymodal.runs.export.shards import write
 
 def samples():
     n = 0

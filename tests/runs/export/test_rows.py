@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polymodal.runs import rows
-from polymodal.runs.rows import copy, write_lines, write_rows
+from polymodal.runs.export.rows import copy, write_lines, write_rows
 
 TYPES = {"name": "string", "x": "double", "n": "int64", "yes": "bool"}
 

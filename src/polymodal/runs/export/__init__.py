@@ -1,0 +1,1 @@
+"""Samples and rows as files of other programs: data set folders, Parquet, JSON lines."""
