@@ -120,7 +120,7 @@ def _merges(words: Counter[str], vocabulary: dict[str, int], size: int) -> list[
         return []
     learner = Tokenizer(models.BPE())
     trainer = trainers.BpeTrainer(
-        vocab_size=256 + size - len(vocabulary),
+        vocab_size=256 + size,  # more than are kept: some make what is known already
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
