@@ -61,4 +61,4 @@ class Stream:
     def noise(self, n: int, sigma: float) -> Float32[np.ndarray, " n"]:
         """So many numbers of mean 0 and standard deviation `sigma`: sums of four bytes, nearly normal."""
         total = np.frombuffer(self._bytes(4 * n), dtype=np.uint8).reshape(4, n).sum(axis=0, dtype=np.int16)
-        return (total.astype(np.float32) - np.float32(510)) * np.float32(sigma / SPREAD)
+        return np.asarray((total.astype(np.float32) - np.float32(510)) * np.float32(sigma / SPREAD))

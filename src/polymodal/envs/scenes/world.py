@@ -144,8 +144,12 @@ class World:
                 raise ValueError(f"hold_out has ({shape!r}, {colour!r}): pairs of a shape and a colour")
         if not self.numbers or any(not _writable(text) for text in self.numbers):
             raise ValueError(f"numbers={self.numbers!r}: integers 0 to 31, or words of 1 to 5 letters a to z")
-        if self.hold_out and all((s, c) in self.hold_out for s in self.shapes for c in self.colours):
-            raise ValueError("hold_out leaves no pair of a shape and a colour to draw")
+        barred = [s for s in self.shapes if all((s, c) in self.hold_out for c in self.colours)]
+        barred += [c for c in self.colours if all((s, c) in self.hold_out for s in self.shapes)]
+        if barred:
+            raise ValueError(
+                f"hold_out bars every {' and every '.join(barred)}; leave them out by name instead"
+            )
 
     def look(self, stream: Stream) -> Look:
         """Shape, colour, size and texture of one object, no pair of `hold_out`."""
@@ -154,15 +158,15 @@ class World:
             colour = stream.pick(self.colours)
             if self.correlate and stream.uniform() < self.correlate:
                 colour = self.cue(shape)
-            elif (shape, colour) in self.hold_out:
+            if (shape, colour) in self.hold_out:
                 continue
             return shape, colour, stream.pick(self.sizes), stream.pick(self.textures)
 
     def cue(self, shape: str) -> str:
         """The colour that goes with a shape where `correlate` says so; never one of `hold_out`."""
         at = self.shapes.index(shape)
-        order = [self.colours[(at + step) % len(self.colours)] for step in range(len(self.colours))]
-        return next((colour for colour in order if (shape, colour) not in self.hold_out), order[0])
+        order = (self.colours[(at + step) % len(self.colours)] for step in range(len(self.colours)))
+        return next(colour for colour in order if (shape, colour) not in self.hold_out)
 
 
 def _writable(text: int | str) -> bool:
