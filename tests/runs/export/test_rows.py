@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from polymodal.runs import rows
+from polymodal.runs.export import rows
 from polymodal.runs.export.rows import copy, write_lines, write_rows
 
 TYPES = {"name": "string", "x": "double", "n": "int64", "yes": "bool"}
