@@ -89,6 +89,9 @@ def test_hard_loss_by_hand_with_any_number_of_negatives() -> None:
     torch.testing.assert_close(
         hard_loss(regions, phrases, negatives, mask, SEVEN), torch.stack(by_hand).mean()
     )
+    scale = SEVEN.clone().requires_grad_()
+    hard_loss(regions, phrases, negatives, mask, scale).backward()
+    assert torch.isfinite(scale.grad), "padding reaches the temperature"
     negatives[~mask] = 1e9  # what stands in padding is never read
     torch.testing.assert_close(
         hard_loss(regions, phrases, negatives, mask, SEVEN), torch.stack(by_hand).mean()
@@ -122,6 +125,6 @@ def test_nothing_to_compare_is_zero_with_a_gradient() -> None:
 
 def test_scale_is_learnt_and_bounded() -> None:
     scale = Scale()
-    assert float(scale()) == pytest.approx(1 / 0.07)
+    assert scale().item() == pytest.approx(1 / 0.07)
     scale.logit_scale.data.fill_(9.0)
-    assert float(scale()) == 100.0
+    assert scale().item() == 100.0

@@ -1,14 +1,16 @@
 """Dual encoders of pictures and texts: towers, losses, regions, long texts."""
 
+from polymodal.nn.dual.cached import cached
 from polymodal.nn.dual.contrast import Scale, hard_loss, info_nce, ragged, regional_loss, sigmoid_loss
 from polymodal.nn.dual.model import Dual
 from polymodal.nn.dual.ranks import gathered
 from polymodal.nn.dual.regions import regions, roi_align
+from polymodal.nn.dual.streamed import streamed
 from polymodal.nn.dual.stretch import stretched
 
 # fmt: off
 __all__ = [
-    "Dual", "Scale", "gathered", "hard_loss", "info_nce", "ragged", "regional_loss", "regions", "roi_align",
-    "sigmoid_loss", "stretched",
+    "Dual", "Scale", "cached", "gathered", "hard_loss", "info_nce", "ragged", "regional_loss", "regions",
+    "roi_align", "sigmoid_loss", "streamed", "stretched",
 ]
 # fmt: on

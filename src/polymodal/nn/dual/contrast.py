@@ -85,9 +85,11 @@ def hard_loss(
 
     Any number of negatives a region: `mask` is true where one is. None at all gives 0.
     """
-    right = (regions * phrases).sum(-1)
-    wrong = torch.einsum("rd,rmd->rm", regions, negatives)
-    logits = scale * torch.cat([right[:, None], wrong.masked_fill(~mask, -torch.inf)], 1)
+    right = scale * (regions * phrases).sum(-1)
+    wrong = scale * torch.einsum("rd,rmd->rm", regions, negatives)
+    logits = torch.cat(
+        [right[:, None], wrong.masked_fill(~mask, -torch.inf)], 1
+    )  # masked after scaling: 0 · ∞
     some = mask.any(1)
     losses = (logits.logsumexp(1) - logits[:, 0]) * some
     _, _, total = gathered(regions[some].detach())
