@@ -1,9 +1,10 @@
-"""Local models: a transformers checkpoint that answers, with pictures where it can see."""
+"""Local models: a transformers checkpoint or a pocket model, with pictures where it can see."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polymodal.chat.model import PLAIN, ChatError, Decoding, Reply, Schema, Usage, assistant
 from polymodal.media import Image, MediaError, Message, Part, Text
+
+if TYPE_CHECKING:
+    from polymodal.nn.decoder.talk import Voice
+
+POCKETS = Path(__file__).parents[1] / "nn" / "pocket"  # known here by its place: nn would load torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,104 @@ class Local:
         return out[0, inputs["input_ids"].shape[1] :].tolist(), first or None
 
 
+class Pocket:
+    """A small model of this package's own form, in 32 bits on the CPU, without the seconds of transformers.
+
+    `local:pocket-vlm` and its siblings, and folders made from them, such as merged ones: their config has a
+    key `polymodal`. It was taught single questions, so all texts of a talk become lines of one prompt, lower
+    case, after at most one picture of any size; a question without a picture goes in blind. Temperature 0 is
+    greedy, else the seed alone decides. A schema is not enforced.
+
+    Args:
+        source: a pocket model's name or a folder.
+        decoding: how replies are drawn.
+
+    Raises:
+        FileNotFoundError: no such pocket model.
+    """
+
+    def __init__(self, source: str, *, decoding: Decoding = PLAIN) -> None:
+        folder = Path(source).expanduser()
+        self._folder = folder if folder.is_dir() else POCKETS / source
+        if not (self._folder / "config.json").is_file():
+            known = ", ".join(sorted(file.parent.name for file in POCKETS.glob("*/config.json"))) or "none"
+            raise FileNotFoundError(f"local:{source}: no such pocket model; known here: {known}")
+        self.source, self.decoding = source, decoding
+        self.name = f"local:{source}{_digest(self._folder)} {decoding}"
+        self._lock = Lock()
+        self._kept: Voice | None = None
+
+    def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
+        """Answer a conversation.
+
+        Raises:
+            ChatError: refused_input, for a part that the model cannot take, a broken or too large picture,
+                more than one picture, a text that leaves no room for a reply.
+            FileNotFoundError: a file of the model is missing.
+            ValueError: its files do not fit each other, or are of another version.
+        """
+        start = perf_counter()
+        voice = self._voice()
+        parts = [part for message in messages for part in message.parts]
+        kinds = "text and one picture" if voice.sees else "text only"
+        for part in parts:
+            if not isinstance(part, Text | Image) or (isinstance(part, Image) and not voice.sees):
+                raise ChatError(
+                    "refused_input", f"a part of kind {part.kind}; this pocket model takes {kinds}"
+                )
+        pictures = [part for part in parts if isinstance(part, Image)]
+        if len(pictures) > 1:
+            raise ChatError("refused_input", f"{len(pictures)} pictures; this pocket model takes {kinds}")
+        try:
+            lines = [part.read() for part in parts if isinstance(part, Text)]
+            seen = pictures[0].pixels() if pictures else None
+        except MediaError as error:
+            raise ChatError("refused_input", str(error)) from error
+        taken, room = voice.room(lines, seen is not None)
+        if room < 1:
+            raise ChatError(
+                "refused_input", f"a prompt of {taken} tokens, the model has room for {taken + room}"
+            )
+        how = self.decoding
+        said = voice.say(
+            lines,
+            seen,
+            tokens=how.tokens,
+            temperature=how.temperature,
+            top_p=how.top_p,
+            first=how.first,
+            seed=seed,
+        )
+        usage = Usage(
+            calls=1,
+            tokens_in=said.taken,
+            tokens_out=said.made,
+            image_tokens=said.seen,
+            seconds=perf_counter() - start,
+        )
+        return Reply(assistant(said.text), usage, "stop" if said.ended else "length", said.first)
+
+    def _voice(self) -> Voice:
+        """The model, loaded by whichever thread comes first; calls then run beside each other."""
+        from polymodal.nn.decoder.talk import Voice
+
+        with self._lock:
+            self._kept = self._kept or Voice(self._folder)
+        return self._kept
+
+
+def is_pocket(source: str) -> bool:
+    """Whether `source` is a pocket model's name, or a folder whose config says that one is in it."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return source.startswith("pocket-") and "/" not in source
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "polymodal" in config
+
+
 def _content(parts: Sequence[Part], loaded: Loaded) -> Any:
     """What a message says, as chat templates take it; texts without a picture are one text, a line each."""
     if all(isinstance(part, Text) for part in parts):
@@ -235,3 +339,12 @@ def _stamp(folder: Path | None) -> str:
         return ""
     files = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file())
     return f"#{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}"
+
+
+def _digest(folder: Path) -> str:
+    """Eight hex digits of what a pocket model's replies come from: the same on every machine."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        file = folder / name
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    return f"#{digest.hexdigest()[:8]}"

@@ -91,7 +91,7 @@ def drawn(
     scores: Float[Tensor, "b k"], chance: Float[Tensor, " b"], temperature: float, top_p: float
 ) -> Tensor:
     """Tokens "b" at these heights (0 to 1) of the summed probabilities of the nucleus, likeliest first."""
-    best = (scores / temperature).softmax(-1).sort(-1, descending=True, stable=True)
+    best = (scores / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
     below = best.values.cumsum(-1)
     kept = best.values * (below - best.values < top_p)  # the likeliest always
     sums = kept.cumsum(-1)

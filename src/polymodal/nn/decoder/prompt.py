@@ -84,4 +84,5 @@ def level(
     real = [[False] * len(gap) + [True] * (length - len(gap)) for gap in fill]
     ids = [[*gap, *row] if left else [*row, *gap] for gap, row in zip(fill, rows, strict=True)]
     shown = real if left else [row[::-1] for row in real]
-    return torch.tensor(ids, dtype=torch.long), torch.tensor(shown, dtype=torch.bool)
+    flat = (torch.tensor(ids, dtype=torch.long), torch.tensor(shown, dtype=torch.bool))
+    return flat[0].reshape(-1, length), flat[1].reshape(-1, length)
