@@ -33,7 +33,7 @@ class Tokens:
         if None in found:
             missing = ", ".join(m for m, i in zip(MARKS, found, strict=True) if i is None)
             raise ValueError(f"not a tokenizer of pocket models: it lacks {missing}")
-        self.pad, self.start, self.image, self.end = found
+        self.pad, self.start, self.image, self.end = (i for i in found if i is not None)
 
     @classmethod
     def trained(cls, texts: Iterable[str], *, size: int = 512) -> "Tokens":
