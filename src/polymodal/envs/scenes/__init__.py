@@ -1,6 +1,6 @@
 """The scene world: shapes and signs drawn from a key, their pixels and their boxes."""
 
-from polymodal.envs.scenes.drawing import draw, pixels
+from polymodal.envs.scenes.drawing import draw, moved, pixels, video
 from polymodal.envs.scenes.streams import Stream
 from polymodal.envs.scenes.world import (
     COLOURS,
@@ -25,5 +25,6 @@ from polymodal.envs.scenes.world import (
 
 __all__ = [
     "COLOURS", "PLACES", "SHAPES", "SIZES", "TEXTURES", "VERSION", "WORDS", "Box", "CrowdedError", "Key",
-    "Look", "Object", "Scene", "Sign", "Stream", "World", "arranged", "draw", "pixels", "place", "scene",
+    "Look", "Object", "Scene", "Sign", "Stream", "World", "arranged", "draw", "moved", "pixels", "place",
+    "scene", "video",
 ]  # fmt: skip

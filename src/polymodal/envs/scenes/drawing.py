@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from polymodal.envs.scenes.streams import Stream
 from polymodal.envs.scenes.world import COLOURS, SIZES, Object, Scene, Sign
-from polymodal.media import Image
+from polymodal.media import Image, Video
 
 NOISE, JITTER = 4.0, 12  # standard deviation of a pixel's value; the most that a colour's channel moves
 SMOOTH = 3  # samples a pixel, each way
@@ -24,8 +25,8 @@ Mask = Bool[np.ndarray, "h w"]
 
 
 def _star(u: Grid, v: Grid) -> Mask:
-    """Inside at least four of the five lines of a pentagram; its inner pentagon is .309 wide."""
-    height = v - 0.05
+    """Within at least four of the five lines of a pentagram, which pass its centre at about .34."""
+    height = -0.05 - v
     slopes = ((0.0, 1.0), (0.9511, 0.3090), (0.5878, -0.8090), (-0.5878, -0.8090), (-0.9511, 0.3090))
     inside = sum((u * a + height * b <= 0.34).astype(np.int8) for a, b in slopes)
     return np.asarray(inside >= 4)
@@ -35,7 +36,8 @@ def _heart(u: Grid, v: Grid) -> Mask:
     """The curve (x² + y² − 1)³ = x² y³, stretched to fill its box."""
     xx, y = (1.15 * u) ** 2, 0.14 - 1.12 * v
     yy = y * y
-    return np.asarray((xx + yy - 1) ** 3 <= xx * yy * y)
+    f = xx + yy - 1
+    return np.asarray(f * f * f <= xx * yy * y)
 
 
 INSIDE: dict[str, Callable[[Grid, Grid], Mask]] = {  # u to the right, v down, the box is -1 to 1
@@ -55,10 +57,14 @@ SECOND: dict[str, Callable[[Grid, Grid], Mask]] = {  # where the half tone is, i
 }
 
 
-def pixels(scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+def pixels(scene: Scene, *, frame: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """The scene as red, green and blue; the same scene is the same bytes.
 
     Every value has noise of standard deviation 4, and every colour its own jitter of at most 12 a channel.
+
+    Args:
+        scene: what is seen.
+        frame: of a video, each with noise of its own; the still picture when None.
     """
     side = scene.size
     canvas = np.full((side, side, 3), scene.background, dtype=np.float32)
@@ -68,7 +74,11 @@ def pixels(scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
         _draw(canvas, thing, np.array(paint, dtype=np.float32))
     for sign in scene.signs:
         _write(canvas, sign)
-    canvas += Stream(*scene.key, "noise").noise(canvas.size, NOISE).reshape(canvas.shape)
+    canvas += (
+        Stream(*scene.key, "noise", *(() if frame is None else (frame,)))
+        .noise(canvas.size, NOISE)
+        .reshape(canvas.shape)
+    )
     np.rint(canvas, out=canvas)
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
 
@@ -78,6 +88,58 @@ def draw(scene: Scene) -> Image:
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels(scene)).save(stream, "PNG", compress_level=1)
     return Image(stream.getvalue())
+
+
+def moved(scene: Scene, motion: Mapping[int, tuple[float, float]], share: float = 1.0) -> Scene:
+    """The scene a share of the way through a motion.
+
+    Args:
+        scene: at the start.
+        motion: how far each moving object goes to the right and down, as shares of the side, by its number.
+        share: 0 at the start, 1 at the end.
+
+    Raises:
+        IndexError: there is no such object.
+        ValueError: an object would leave the picture.
+    """
+    things = list(scene.objects)
+    for i, (dx, dy) in motion.items():
+        things[i] = replace(things[i], x=things[i].x + share * dx, y=things[i].y + share * dy)
+        if not all(-1e-9 <= edge <= 1 + 1e-9 for edge in things[i].box()):
+            raise ValueError(
+                f"object {i} would leave the picture: {things[i].box()} after {share:g} of its way"
+            )
+    return replace(scene, objects=tuple(things))
+
+
+def video(scene: Scene, motion: Mapping[int, tuple[float, float]], frames: int, *, rate: int = 8) -> Video:
+    """Objects on straight ways at even speed, later ones in front, as MP4; H.264 changes values a little.
+
+    Args:
+        scene: the first frame.
+        motion: as for `moved`; the last frame is its end.
+        frames: how many, 2 or more.
+        rate: frames a second.
+
+    Raises:
+        IndexError: there is no such object.
+        ValueError: an object would leave the picture, fewer than two frames, or a side of odd length.
+    """
+    import av  # with its libraries it takes longer to load than all of this
+
+    if frames < 2 or scene.size % 2:
+        raise ValueError(f"frames={frames}, size={scene.size}: two frames or more, of an even side")
+    shares = [t / (frames - 1) for t in range(frames)]
+    pictures = [pixels(moved(scene, motion, share), frame=t) for t, share in enumerate(shares)]
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp4") as box:
+        track = box.add_stream("libx264", rate=rate, options={"crf": "12"})
+        track.width = track.height = scene.size
+        track.pix_fmt = "yuv444p"  # with half the colour, as is usual, small objects change theirs
+        for picture in pictures:
+            box.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        box.mux(track.encode())
+    return Video(stream.getvalue())
 
 
 def _draw(canvas: Float32[np.ndarray, "h w 3"], thing: Object, paint: Float32[np.ndarray, " c"]) -> None:
