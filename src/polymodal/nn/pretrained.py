@@ -77,7 +77,7 @@ class Pretrained(Encoder):
         if self.kind == "audio":
             return self._wave(array)
         frames = array[None] if array.ndim == 3 else array
-        return np.stack([_pixels(frame, self.reader).ravel() for frame in frames])
+        return np.stack([pixels(frame, self.reader).ravel() for frame in frames])
 
     @torch.no_grad()
     def embed(self, value: Value) -> Float[np.ndarray, "t d"]:
@@ -205,7 +205,7 @@ def _reader(name: str, kind: str, config: Any) -> Any:
     from transformers import AutoFeatureExtractor, AutoTokenizer
 
     if kind == "image":
-        return _picture_settings(name, config)
+        return picture_settings(name, config)
     try:
         if kind == "audio":
             return AutoFeatureExtractor.from_pretrained(name)
@@ -214,7 +214,7 @@ def _reader(name: str, kind: str, config: Any) -> Any:
         raise FileNotFoundError(f"model {name!r} comes without what prepares its {kind}") from error
 
 
-def _picture_settings(name: str, config: Any) -> dict[str, Any]:
+def picture_settings(name: str, config: Any) -> dict[str, Any]:
     """Size, mean and scale as stored; the library's own reader of them may need torchvision."""
     from transformers.utils.hub import cached_file
 
@@ -234,7 +234,7 @@ def _final_size(settings: Mapping[str, Any]) -> tuple[int, int]:
     return size["height"], size["width"]
 
 
-def _pixels(frame: UInt8[np.ndarray, "h w 3"], settings: Mapping[str, Any]) -> Float[np.ndarray, "3 _ _"]:
+def pixels(frame: UInt8[np.ndarray, "h w 3"], settings: Mapping[str, Any]) -> Float[np.ndarray, "3 _ _"]:
     """Resized, cropped at the centre, scaled and normalised as the settings say."""
     size = settings["size"]
     height, width = _final_size(settings)

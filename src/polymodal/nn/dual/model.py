@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.nn.dual.outside import outside
 from polymodal.nn.dual.towers import Towers
 from polymodal.nn.pocket.shelf import folder, names
 from polymodal.nn.pocket.tokens import Tokens
@@ -24,7 +25,7 @@ MAX_SCALE = 100.0
 MEAN = SD = 0.5  # of pixels between 0 and 1, as pocket towers take them
 PARTS = {
     "image": ("vision_model.", "visual_projection."),
-    "text": ("text_model.", "text_projection.", "long_projection."),
+    "text": ("text_model.", "text_projection.", "long_"),
     "scale": ("logit_scale", "logit_bias"),
 }
 
@@ -102,8 +103,6 @@ class Dual(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
             config = json.loads((home / CONFIG).read_text(encoding="utf-8"))
             if config.get("library") == OURS:
                 return _loaded(home, config)
-        from polymodal.nn.dual.outside import outside
-
         return cls(*outside(str(home), **options)).eval()
 
     def image(self, pixels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
@@ -134,6 +133,13 @@ class Dual(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
     def scale(self) -> Float[Tensor, ""]:
         """What cosines are multiplied with: exp of the learnt `logit_scale`, at most 100."""
         return self.net.logit_scale.reshape(()).exp().clamp(max=MAX_SCALE)
+
+    @property
+    def bias(self) -> Float[Tensor, ""]:
+        """What scaled cosines of a SigLIP are shifted by before the sigmoid; 0 for others."""
+        model = getattr(self.net, "model", None)
+        shift: Tensor = getattr(model, "logit_bias", self.net.logit_scale.new_zeros(()))
+        return shift.reshape(())
 
     @property
     def device(self) -> torch.device:
@@ -201,6 +207,7 @@ class Dual(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
         if not isinstance(self.net, Towers):
             self._hub_mixin_config = None
             self.net.save(save_directory)
+            self.tokens.save(save_directory)
             return
         save_file(self.tensors(self._half), str(save_directory / WEIGHTS), metadata={"format": "pt"})
         self.tokens.save(save_directory)
