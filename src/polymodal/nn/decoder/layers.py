@@ -212,7 +212,8 @@ def turned(x: Float[Tensor, "b h t e"], turn: Float[Tensor, "2 t e"]) -> Float[T
     """Rotated heads."""
     left, right = x.chunk(2, -1)
     cos, sin = turn.to(x.dtype)
-    return x * cos + torch.cat([-right, left], -1) * sin
+    out: Tensor = x * cos + torch.cat([-right, left], -1) * sin
+    return out
 
 
 def _allowed(

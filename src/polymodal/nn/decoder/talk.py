@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Voice:
 
     def __init__(self, folder: Path) -> None:
         self.sees = stored.kind(folder) == "llava"
-        self._net: Any = (Seeing if self.sees else Decoder).from_pretrained(folder)
+        loaded: Callable[[Path], Any] = (Seeing if self.sees else Decoder).from_pretrained
+        self._net = loaded(folder)
         self._decoder: Decoder = self._net.language_model if self.sees else self._net
         self._words = stored.needed(self._decoder.words)
 
