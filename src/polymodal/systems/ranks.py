@@ -40,7 +40,7 @@ def chance(rivals: Collection[int]) -> float:
 
 
 def ranked(scores: Scores, right: Bool[np.ndarray, "q k"], ties: Ties = "lenient") -> Float[np.ndarray, " q"]:
-    """The rank of each query's best right answer: 1 + the number strictly above it (`strict`: + half the ties).
+    """The rank of each query's best right answer: 1 + the number above it (`strict`: + half the ties).
 
     Args:
         scores: a row a query, a column an answer.

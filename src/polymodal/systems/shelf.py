@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # name -> (what a person does with it, aliases from the paper); the order is the shelf order
 SHELF: dict[str, tuple[str, tuple[str, ...]]] = {
     "sentiment_fusion": ("make", ("simplified-fusion", "2505.04642")),
+    "fine_alignment": ("make", ("fg-clip", "2505.05071")),
     "model_merging": ("make", ("bring-reason-to-vision", "2505.05464")),
     "image_text_relation": ("judge", ("ltec", "2505.05040")),
     "harm_evaluation": ("judge", ("reveal", "2505.04673")),
