@@ -14,7 +14,7 @@ class Log:
     """An append-only JSON Lines file that survives a kill in the middle of a line."""
 
     def __init__(self, path: Path) -> None:
-        _mend(path)
+        mend(path)
         self._stream = path.open("ab")
 
     def append(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Log:
         self._stream.close()
 
 
-def _mend(path: Path) -> None:
+def mend(path: Path) -> None:
     """Cut off a last line that a kill left without its end; its event never happened."""
     if not path.exists():
         return
