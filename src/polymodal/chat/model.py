@@ -61,11 +61,14 @@ class Usage:
     cached: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)})
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in COUNTS})
 
     def to_json(self) -> dict[str, int | float]:
         """All counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in COUNTS}
+
+
+COUNTS = tuple(field.name for field in fields(Usage))  # read once: usage is added up at every call
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,20 +78,27 @@ class Line:
 
     def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Run what `work` makes on the loop, and wait for its result; must not be called from the loop."""
-        ended, tasks = Lock(), list[asyncio.Task[Result]]()
+        ended, tasks, results = Lock(), list[asyncio.Task[None]](), list[Result]()
+        errors = list[BaseException]()
         ended.acquire()
 
-        def begin() -> None:
-            tasks.append(self._loop.create_task(work()))
-            tasks[0].add_done_callback(lambda _: ended.release())
+        async def whole() -> None:
+            try:
+                results.append(await work())
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                ended.release()  # here and not when the loop tells of the end, a turn of it later
 
-        self._hand(begin)
+        self._hand(lambda: tasks.append(self._loop.create_task(whole())))
         try:
-            ended.acquire()  # until the task is done
+            ended.acquire()  # until it is done
         except BaseException:  # the person's Ctrl-C
             self._hand(lambda: [task.cancel() for task in tasks].clear())
             raise
-        return tasks[0].result()
+        if errors:
+            raise errors[0]
+        return results[0]
 
     def close(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run what `work` makes, wherever we are called from; on the loop, where nobody can wait, soon."""

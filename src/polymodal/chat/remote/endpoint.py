@@ -20,7 +20,9 @@ from polymodal.media import Audio, Image, MediaError, Message, Part, Text, Video
 
 if TYPE_CHECKING:
     import httpx2
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, RequestOptions
+
+    _Made = tuple[Line, AsyncOpenAI, RequestOptions, asyncio.Semaphore]
 
 DEFAULT_URL = "https://api.openai.com/v1"
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
@@ -82,7 +84,7 @@ class Remote:
         self.name = f"openai:{model}@{self.url} {decoding} frames={frames}"
         self._key = os.environ.get("OPENAI_API_KEY") or "unset"
         self._left_out: dict[str, str | None] = {}
-        self._made: tuple[Line, AsyncOpenAI, asyncio.Semaphore] | None = None
+        self._made: _Made | None = None
         self._lock = Lock()
 
     def __repr__(self) -> str:
@@ -99,17 +101,19 @@ class Remote:
         """
         start = time.perf_counter()
         body, usage = self._body(messages, schema, seed=seed)
-        way, client, places = self._client()
+        way, client, options, places = self._client()
         try:
-            reply = way.run(lambda: self._ask(client, places, body, usage))
+            reply = way.run(lambda: self._ask(client, options, places, body, usage))
         except ChatError as error:
             spent = replace(error.usage, seconds=time.perf_counter() - start)
             raise ChatError(error.reason, str(error), spent) from error.__cause__
         return replace(reply, usage=replace(reply.usage, seconds=time.perf_counter() - start))
 
-    def _client(self) -> tuple[Line, AsyncOpenAI, asyncio.Semaphore]:
-        """The line, with this model's client and its places for calls, made at the first call."""
+    def _client(self) -> _Made:
+        """The line, the client, what each call is told, and its places; made at the first call."""
         import openai
+
+        from polymodal.chat.remote.wire import Wire
 
         way = line()
         with self._lock:
@@ -117,25 +121,32 @@ class Remote:
                 client = openai.AsyncOpenAI(
                     base_url=self.url,
                     api_key=self._key,
-                    http_client=_transport(),
+                    http_client=Wire(self.timeout),
                 )
-                self._made = way, client, asyncio.Semaphore(self.connections)
+                options: openai.RequestOptions = {
+                    "headers": {f"X-Stainless-{name}": openai.Omit() for name in UNTOLD},
+                    "timeout": self.timeout,
+                    "max_retries": self.retries,
+                    "params": {},  # said here, defaults need not be copied at each call
+                    "security": {"bearer_auth": True},
+                }
+                self._made = way, client, options, asyncio.Semaphore(self.connections)
                 weakref.finalize(self, _close, way, client)
             return self._made
 
     async def _ask(
-        self, client: AsyncOpenAI, places: asyncio.Semaphore, body: dict[str, Any], usage: Usage
+        self,
+        client: AsyncOpenAI,
+        options: RequestOptions,
+        places: asyncio.Semaphore,
+        body: dict[str, Any],
+        usage: Usage,
     ) -> Reply:
         """One call, with all its attempts; `usage` is what a single attempt sends."""
         import httpx2
         import openai
 
         failed, wrong = 0, ""
-        options: openai.RequestOptions = {
-            "headers": {f"X-Stainless-{name}": openai.Omit() for name in UNTOLD},
-            "timeout": self.timeout,  # said here, these two need no deep copies of defaults
-            "max_retries": self.retries,
-        }
         async with places:  # held while the SDK waits before a retry too: a service that is slow gets less
             for _ in range(1 + self.retries + len(SPARE)):
                 try:
@@ -144,7 +155,7 @@ class Remote:
                     # the bare response spare the SDK another third.
                     raw = await client.post(
                         f"{self.url}/chat/completions",
-                        body=_renamed(body, self._left_out),
+                        body=_renamed(body, self._left_out) if self._left_out else body,
                         cast_to=httpx2.Response,
                         options=options,
                     )
@@ -182,7 +193,7 @@ class Remote:
             raise PermissionError(f"{self.url} refuses {hint}: {words}")
         if status == 404:
             raise LookupError(f"{self.url} has no model {self.model!r}, or no /chat/completions: {words}")
-        if isinstance(error, openai.APITimeoutError) and not _unreachable(error):
+        if isinstance(error, openai.APITimeoutError):
             raise ChatError("timeout", f"{self.name}: no answer in {self.timeout:g} s", usage) from error
         if status == 429:
             raise ChatError("rate_limit", words, usage) from error
@@ -312,13 +323,6 @@ def _retried(request: httpx2.Request) -> int:
     return int(request.headers.get("x-stainless-retry-count", 0))
 
 
-def _unreachable(error: BaseException | None) -> bool:
-    """Whether there was no connection to time out on: the SDK's aiohttp client takes one for the other."""
-    while error is not None and not type(error).__module__.startswith("aiohttp"):
-        error = error.__cause__
-    return error is not None and not isinstance(error, TimeoutError)
-
-
 def _endpoint(model: str, url: str | None) -> str:
     """The URL to ask, without a slash at its end."""
     given = url or os.environ.get("OPENAI_BASE_URL") or ""
@@ -336,16 +340,6 @@ def _endpoint(model: str, url: str | None) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"openai:{model}@{given}: the URL is http:// or https:// and a host, up to /v1")
     return (given or DEFAULT_URL).rstrip("/")
-
-
-def _transport() -> Any:
-    """The SDK's aiohttp client where it is installed: half the CPU a call of its default one."""
-    import openai
-
-    try:
-        return openai.DefaultAioHttpClient()
-    except (RuntimeError, ImportError):
-        return openai.DefaultAsyncHttpxClient()
 
 
 def _close(way: Line, client: AsyncOpenAI) -> None:

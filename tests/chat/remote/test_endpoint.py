@@ -308,17 +308,6 @@ def test_options_below_one_are_refused():
         Remote("m", "http://127.0.0.1/v1", connections=0)
 
 
-def test_without_aiohttp_the_sdks_own_client_answers(monkeypatch):
-    import openai
-
-    def missing():
-        raise RuntimeError("no aiohttp")
-
-    monkeypatch.setattr(openai, "DefaultAioHttpClient", missing)
-    with Server() as server:
-        assert Remote("m", server.url)(user("?"), seed=0).text == "The answer is 4."
-
-
 def test_name_tells_what_changes_replies_and_json_needs_no_escape():
     one, two = (Remote("m", "http://127.0.0.1/v1", Decoding(tokens=n)) for n in (1, 2))
     assert one.name != two.name
