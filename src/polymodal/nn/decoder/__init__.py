@@ -1,4 +1,4 @@
-"""A causal decoder of the Llama form, and one that sees: pocket models that transformers loads too."""
+"""A causal decoder of the Llama form, and one that sees; transformers loads both."""
 
 from polymodal.nn.decoder.decode import Made, continued, scored
 from polymodal.nn.decoder.language import Decoder, taught

@@ -85,4 +85,4 @@ def level(
     ids = [[*gap, *row] if left else [*row, *gap] for gap, row in zip(fill, rows, strict=True)]
     shown = real if left else [row[::-1] for row in real]
     flat = (torch.tensor(ids, dtype=torch.long), torch.tensor(shown, dtype=torch.bool))
-    return flat[0].reshape(-1, length), flat[1].reshape(-1, length)
+    return flat[0].reshape(len(rows), length), flat[1].reshape(len(rows), length)

@@ -1,4 +1,4 @@
-"""Pocket decoders on disk: configs and tensor names of transformers' Llama and LLaVA, 16 bits a weight."""
+"""Pocket decoders on disk: transformers' configs and tensor names, 16 bits a weight."""
 
 from __future__ import annotations
 
