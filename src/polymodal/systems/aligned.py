@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.metrics import Estimate, over_seeds
+from polymodal.metrics import Estimate, difference, exact, over_seeds
 from polymodal.systems import ranks
 from polymodal.systems.pictures import Picture
 
@@ -28,13 +28,14 @@ def judged(dual: Dual, test: Sequence[Picture], gallery: int) -> Values:
         gallery: pictures that a caption is looked for among.
 
     Returns:
-        `own` and, by set, `set NAME` (regions by rivals, NaN behind the last); `classes`; for `long` and
-        `short` captions, where every picture has one, ranks both ways and the owner of each text.
+        `images` (vectors), `own` and, by set, `set NAME` (regions by rivals, NaN behind the last); `classes`;
+        for `long` and `short` captions, where every picture has one, ranks both ways, the owner of each
+        text, and ranks of the pictures among texts that belong to others (`stray`).
     """
     from polymodal.systems.scoring import scored
 
     found = scored(dual, test, classes(test))
-    out: Values = {"own": found.own}
+    out: Values = {"own": found.own, "images": found.images}
     for name, rivals in found.rivals.items():
         padded = np.full((len(rivals), max(map(len, rivals))), np.nan, np.float32)
         for row, each in zip(padded, rivals, strict=True):
@@ -43,9 +44,11 @@ def judged(dual: Dual, test: Sequence[Picture], gallery: int) -> Values:
     if found.classes is not None:
         out["classes"] = found.classes
     for name, texts, of in (("long", found.longs, found.long_of), ("short", found.shorts, found.short_of)):
-        if len(set(of.tolist())) == len(test):
+        if len(set(of.tolist())) == len(test) > 1:
             there, back = ranks.retrieved(found.images, texts, of, size=gallery)
-            out |= {f"ranks {name}": there, f"back {name}": back, f"owner {name}": of}
+            other = (of + 1) % len(test)
+            stray, _ = ranks.retrieved(found.images, texts, other, size=gallery)
+            out |= {f"ranks {name}": there, f"back {name}": back, f"owner {name}": of, f"stray {name}": stray}
     return out
 
 
@@ -97,6 +100,8 @@ class Sheet:
                     self.put(arm, f"{name} R@1", np.array(hits, float), whole)
                     owner = [whole[i] for i in seeds[0][f"owner {name}"]]
                     back = [v[f"back {name}"] == 1 for v in seeds]
+                    stray = [v[f"stray {name}"] == 1 for v in seeds]
+                    self.put(arm, f"{name} R@1, texts of others", np.array(stray, float), whole)
                     self.put(arm, f"{name} R@1, text to image", np.array(back, float), owner)
 
     def put(self, arm: str, name: str, table: np.ndarray[Any, Any], groups: list[str]) -> None:
@@ -128,23 +133,85 @@ def top(scores: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], k: int) -> np
     return np.where(truth < 0, np.nan, ((scores > own).sum(1) < k) * 1.0)
 
 
+def told(
+    book: Book, sheet: Sheet, pairs: Iterable[tuple[str, str, str]], controls: Collection[str], *, seed: int
+) -> None:
+    """Every arm's measures with their chance lines, and differences paired by picture.
+
+    Args:
+        book: takes the estimates: `ARM/MEASURE`, `chance/MEASURE`, `MEASURE, ARM - ARM`.
+        sheet: the columns.
+        pairs: measure and two arms.
+        controls: arms that are broken on purpose.
+        seed: of the bootstraps.
+    """
+    for arm, name in sheet.columns:
+        control = arm in controls or "of others" in name
+        about: dict[str, Any] = {"role": "control" if control else "result"}
+        about["page"] = not any(word in name for word in ("lenient", "text to", "top-5"))
+        if arm in controls and name in sheet.chances:
+            about["expected"] = sheet.chances[name]
+        book.add(f"{arm}/{name}", sheet.estimate(arm, name, seed=seed), **about)
+    for name, chance in sheet.chances.items():
+        book.add(f"chance/{name}", exact(chance, n=len(sheet.flat)), role="baseline", expected=chance)
+    for name, a, b in pairs:
+        if {(a, name), (b, name)} <= sheet.columns.keys():
+            columns, groups = (sheet.columns[a, name], sheet.columns[b, name]), sheet.groups[name]
+            found = difference(None, *columns, group=groups, seed=seed)
+            book.add(
+                f"{name}, {a} - {b}", found, of=b, page=True, role="control" if a in controls else "result"
+            )
+
+
 def strata(book: Book, sheet: Sheet, arm: str, *, seed: int) -> None:
     """An arm's choices by stratum, of tiny regions apart, and balanced over classes."""
-    for name in [key for key in sheet.chances if key != "box"]:
-        column = sheet.columns[arm, name]
+    labels = np.array([region.label for _, region in sheet.flat])
+    for name in [key for key in sheet.chances if (arm, key) in sheet.columns and key != "box"]:
+        column, about = sheet.columns[arm, name], {"role": "result"}
         known = np.isfinite(column).all(0)
-        for stratum in sorted({r.stratum for _, r in sheet.flat if r.stratum}):
-            here = np.array([r.stratum == stratum for _, r in sheet.flat])
-            if (here & known).any():
-                book.add(f"{arm}/{name}, {stratum}", sheet.estimate(arm, name, here, seed=seed))
-        small = np.array([r.tiny for _, r in sheet.flat])
-        if (small & known).any():
-            book.add(f"{arm}/{name}, tiny", sheet.estimate(arm, name, small, seed=seed))
-        labels = np.array([r.label for _, r in sheet.flat])
+        ways = {s: [r.stratum == s for _, r in sheet.flat] for s in {r.stratum for _, r in sheet.flat} if s}
+        ways |= {"tiny": [r.tiny for _, r in sheet.flat]}
+        for stratum, rows in sorted(ways.items()):
+            here = np.array(rows) & known
+            if here.any() and not here.all():
+                book.add(f"{arm}/{name}, {stratum}", sheet.estimate(arm, name, here, seed=seed), **about)
         kinds = [here for label in sheet.names if (here := (labels == label) & known).any()]
         if len(kinds) > 1:
             weight = np.full(len(labels), np.nan)
             for here in kinds:
                 weight[here] = known.sum() / (len(kinds) * here.sum())
             balanced = over_seeds(column * weight, group=sheet.groups[name], seed=seed, better="higher")
-            book.add(f"{arm}/{name}, balanced", balanced)
+            book.add(f"{arm}/{name}, balanced", balanced, **about)
+
+
+def fooled(book: Book, sheet: Sheet, arm: str, cells: Sequence[Values], name: str, *, seed: int) -> None:
+    """Whether the phrase beats the texts that change one attribute, one at a time; a table too."""
+    changes = [[o.changed for o in region.options.get(name, ())] for _, region in sheet.flat]
+    kinds = sorted({change for row in changes for change in row if change and "+" not in change})
+    rows = []
+    for kind in kinds:
+        hits = []
+        for value in cells:
+            rivals = value[f"set {name}"].copy()
+            for i, row in enumerate(changes):
+                rivals[i, [k for k, change in enumerate(row) if change != kind]] = np.nan
+            hits.append(choices(value["own"], rivals, "strict"))
+        found = over_seeds(np.array(hits), group=sheet.groups[name], seed=seed, better="higher")
+        left = [row.count(kind) for row in changes if row.count(kind)]
+        book.add(f"{arm}/{name} against {kind}", found, page=True)
+        rows.append([kind, found.mean, ranks.chance(left), found.n_valid])
+    if rows:
+        columns = ["what the rivals change", "phrase chosen", "chance", "regions"]
+        note = f"Against the texts of the set {name} that change this attribute alone."
+        table = {"title": f"Which change fools {arm}", "note": note, "columns": columns, "rows": rows}
+        book.sections.setdefault("tables", []).append(table)
+
+
+def blind(book: Book, sheet: Sheet, score: Callable[[str], float], name: str, *, seed: int) -> None:
+    """A matcher that never looks chooses among the texts of a set: `words alone/SET`."""
+    hits = []
+    for _, region in sheet.flat:
+        rivals = [score(option.text) for option in region.options.get(name, ())]
+        hits.append(ranks.chosen(score(region.phrase), rivals) if rivals else np.nan)
+    found = over_seeds(np.array([hits]), group=sheet.groups[name], seed=seed, better="higher")
+    book.add(f"words alone/{name}", found, role="baseline", page=True)

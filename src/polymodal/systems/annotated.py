@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import groupby, product
 from pathlib import Path
@@ -77,6 +77,46 @@ def usable(path: str) -> tuple[tuple[Picture, ...], tuple[Invalid, ...]]:
         else:
             kept.append(row)
     return tuple(marked(kept, PATCH)), tuple(lost)
+
+
+def parted(
+    path: str, split: str, *, whole: bool, seed: int
+) -> tuple[Sequence[Picture], list[dict[str, Any]]]:
+    """The pictures of a split, and what was left out, by reason.
+
+    Where no picture names its split, every fifth group is for the test, or all are.
+
+    Args:
+        path: in any of `LAYOUTS`.
+        split: `train` or `test`.
+        whole: nothing is trained, so that all unnamed pictures are for the test.
+        seed: of the draw of groups.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no known layout, no usable picture, or one in train and test (a leak).
+    """
+    if not path:
+        raise ValueError("give data: -o data=PATH; layouts:\n  " + "\n  ".join(LAYOUTS.values()))
+    kept, lost = usable(path)
+    if not kept:
+        raise ValueError(f"{path}: no usable picture" + (f"; first fault: {lost[0].detail}" if lost else ""))
+    groups = sorted({one.group for one in kept})
+    drawn = set(np.random.default_rng(seed).permutation(groups)[: -(-len(groups) // 5)].tolist())
+    named = any(one.split for one in kept)
+
+    def where(one: Picture) -> str:
+        tested = whole or (one.group in drawn and not named)
+        return one.split or ("test" if tested else "train")
+
+    found = [one for one in kept if where(one) == split]
+    if split == "test" and not whole:
+        train = {one.image.digest() for one in kept if where(one) == "train"}
+        if leaks := [one.id for one in found if one.image.digest() in train]:
+            raise ValueError(f"leak: {len(leaks)} pictures are in train and test, first {leaks[0]!r}")
+    if not found:
+        raise ValueError(f"{path}: no picture for {split}")
+    return found, counted(lost)
 
 
 def counted(lost: Iterable[Invalid]) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class Picture:
     def sample(self) -> Sample:
         """The picture as parts; its regions are JSON in the tag `regions`."""
         texts = {"long": self.long, "short": self.short[0] if self.short else ""}
-        parts: dict[str, Part] = {"image": self.image} | {k: Text(v) for k, v in texts.items() if v}
+        parts: dict[str, Part] = {"image": self.image, **{k: Text(v) for k, v in texts.items() if v}}
         tags: dict[str, str | float] = {"split": self.split} if self.split else {}
         if self.regions:
             tags["regions"] = json.dumps([[*region.box, region.phrase] for region in self.regions])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+
+from polymodal.systems.pictures import Region
 
 Ties = Literal["lenient", "strict"]
 Scores = Float[np.ndarray, "q k"]
@@ -57,7 +59,7 @@ def ranked(scores: Scores, right: Bool[np.ndarray, "q k"], ties: Ties = "lenient
     best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
     above = ((scores > best) & ~right).sum(axis=1)
     level = ((scores == best) & ~right).sum(axis=1)
-    return 1.0 + above + (level / 2 if ties == "strict" else 0)
+    return np.asarray(1.0 + above + (level / 2 if ties == "strict" else 0))
 
 
 def galleries(n: int, size: int) -> list[Int[np.ndarray, " _"]]:
@@ -96,3 +98,20 @@ def retrieved(
         there[rows] = ranked(scores, right, ties)
         back[cols] = ranked(scores.T, right.T, ties)
     return there, back
+
+
+def words_alone(train: Iterable[Region]) -> Callable[[str], float]:
+    """A matcher that never looks: how much more a text's words stand in phrases than in their negatives."""
+    right: dict[str, int] = {}
+    wrong: dict[str, int] = {}
+    for region in train:
+        for counts, texts in ((right, [region.phrase]), (wrong, [o.text for o in region.hard()])):
+            for word in " ".join(texts).lower().split():
+                counts[word] = counts.get(word, 0) + 1
+    total = sum(right.values()) / max(1, sum(wrong.values()))
+
+    def score(text: str) -> float:
+        odds = [(right.get(w, 0) + 1) / ((wrong.get(w, 0) + 1) * total) for w in text.lower().split()]
+        return float(np.log(odds).mean()) if odds else 0.0
+
+    return score

@@ -1,8 +1,8 @@
-"""What a dual encoder says of pictures, captions and regions; a matcher that never looks."""
+"""What a dual encoder says of pictures, captions and regions, and where it sees a phrase."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from polymodal.media import Image
 from polymodal.nn.dual import Dual, regions
-from polymodal.systems.pictures import Picture, Region
+from polymodal.systems.pictures import Picture
 
 PREFIX = "a photo of "  # in front of short captions
 TEMPLATES = ("a {}", "a photo of a {}")  # of class names; a class is the mean of its texts
+RED = (230, 30, 30)
 T = TypeVar("T")
 
 
@@ -116,18 +118,13 @@ def class_texts(dual: Dual, classes: Sequence[str]) -> Float[np.ndarray, "k d"]:
     return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
 
 
-def words_alone(train: Iterable[Region]) -> Callable[[str], float]:
-    """A matcher that never looks: how much more a text's words stand in phrases than in their negatives."""
-    right: dict[str, int] = {}
-    wrong: dict[str, int] = {}
-    for region in train:
-        for counts, texts in ((right, [region.phrase]), (wrong, [o.text for o in region.hard()])):
-            for word in " ".join(texts).lower().split():
-                counts[word] = counts.get(word, 0) + 1
-    total = sum(right.values()) / max(1, sum(wrong.values()))
-
-    def score(text: str) -> float:
-        odds = [(right.get(w, 0) + 1) / ((wrong.get(w, 0) + 1) * total) for w in text.lower().split()]
-        return float(np.log(odds).mean()) if odds else 0.0
-
-    return score
+@torch.no_grad()
+def heat(dual: Dual, image: Image, phrase: str) -> Image:
+    """A picture with the cosine of each patch and the phrase laid over it in red, least to most."""
+    pixels = image.pixels()
+    maps = dual.dense(dual.prepare([pixels]))[0].cpu().numpy()
+    warm = maps @ embedded(dual, [phrase])[0]
+    warm = (warm - warm.min()) / max(float(np.ptp(warm)), 1e-9)
+    rows, cols = (np.arange(n) * m // n for n, m in zip(pixels.shape[:2], warm.shape, strict=True))
+    share = 0.7 * warm[rows][:, cols, None]
+    return Image((pixels * (1 - share) + share * np.array(RED)).round().astype(np.uint8))

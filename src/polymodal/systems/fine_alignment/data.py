@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -11,8 +11,9 @@ import numpy as np
 
 from polymodal.envs import captions
 from polymodal.envs.questions import FAMILIES, ask
-from polymodal.envs.scenes import COLOURS, SHAPES, VERSION, Scene, Stream, pixels, scene
+from polymodal.envs.scenes import COLOURS, SHAPES, Scene, Stream, pixels, scene
 from polymodal.media import Image
+from polymodal.systems.feeding import Source
 from polymodal.systems.pictures import Option, Picture, Region
 
 CHANGES = {"hard": 1, "medium": 2, "easy": 3}  # attributes that differ
@@ -76,13 +77,13 @@ class World:
     def scene(self, index: int, split: str) -> Scene:
         """One scene; where signs leave too little room, one has fewer of them."""
         shapes, colours = self.names()
-        given = {"shapes": shapes, "colours": colours, "hold_out": self.pairs(), "held": split == "held"}
         most = self.signs if index % 2 else 0
         for signs in range(most, -1, -1):
             try:
                 return scene(
                     index, split=split, seed=self.seed, size=self.size, n=(self.fewest, self.most),
-                    signs=(min(1, signs), signs), **given,
+                    signs=(min(1, signs), signs), shapes=shapes, colours=colours,
+                    hold_out=self.pairs(), held=split == "held",
                 )  # fmt: skip
             except ValueError:
                 if not signs:
@@ -152,25 +153,6 @@ def shown(world: World, split: str) -> tuple[Picture, ...]:
     return tuple(trivial([world.picture(i, split) for i in range(count)]))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Pictures to train on, by number: generated or read.
-
-    Attributes:
-        n: how many there are.
-        at: the picture of a number.
-    """
-
-    n: int
-    at: Callable[[int], Picture]
-
-    def epoch(self, number: int, batch: int, *, seed: int) -> Iterator[list[int]]:
-        """Numbers of pictures in an order of (seed, epoch), whole batches only; nothing is drawn or read."""
-        order = np.random.default_rng([seed, number]).permutation(self.n).tolist()
-        size = min(batch, self.n)
-        return (order[at : at + size] for at in range(0, self.n - size + 1, size))
-
-
 def drawn(world: World, *, seed: int) -> Source:
     """The scenes of a training seed; few are kept in memory, so that further epochs cost nothing."""
     split = f"train{seed}"
@@ -202,8 +184,3 @@ def texts(scenes: int, questions: int) -> Iterator[str]:
             more = "more" if one > other else "fewer" if one < other else "equal"
             yield f"{one} plus {other} is {one + other}, so the sum is {one + other}."
             yield f"{one} minus {other} is {one - other}, then {one} is {more} than {other}."
-
-
-def version() -> str:
-    """Of the generator of scenes."""
-    return f"envs.scenes {VERSION}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import partial
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional
 from polymodal.systems.pictures import Option, Picture, distinct
 from polymodal.systems.scoring import PREFIX
 
-BETAS, DECAY = (0.9, 0.98), 1e-3  # of AdamW
 LEXICON = {
     "colour": "red green blue yellow purple orange cyan white black brown grey pink",
     "material": "wooden metal plastic glass stone leather cotton paper",
@@ -42,6 +40,8 @@ class Terms:
             (half the price), or `short` alone.
         boxes: whether the boxes of a picture change places (a control).
         donors: whether negatives come from other regions of the batch (a control).
+        regions: of a picture at most, drawn anew each time.
+        negatives: of a region at most.
     """
 
     regional: float = 0.0
@@ -49,38 +49,8 @@ class Terms:
     captions: str = "both"
     boxes: bool = False
     donors: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """How long to train, and how much a step.
-
-    Attributes:
-        steps: in all.
-        batch: pictures.
-        lr: largest learning rate.
-        regions: of a picture at most, drawn anew each time.
-        negatives: of a region at most.
-        every: steps between evaluations.
-    """
-
-    steps: int
-    batch: int = 64
-    lr: float = 1e-3
     regions: int = 4
     negatives: int = 10
-    every: int = 100
-
-
-class Feed(Protocol):
-    """Pictures by number, and an order of them for each epoch."""
-
-    @property
-    def at(self) -> Callable[[int], Picture]:
-        """The picture of a number."""
-
-    def epoch(self, number: int, batch: int, *, seed: int) -> Iterable[list[int]]:
-        """Numbers of the pictures of each batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +84,16 @@ class Batch:
         return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
-def gather(
-    dual: Dual, pictures: Sequence[Picture], terms: Terms, most: int, negatives: int, *, seed: Sequence[int]
-) -> Batch:
+def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence[int]) -> Batch:
     """Pictures as one batch.
 
     Args:
         dual: prepares pixels and ids.
-        pictures: each with at least one caption or region.
         terms: which texts are wanted, and what is to be shuffled.
-        most: regions of a picture at most.
-        negatives: of a region at most.
-        seed: of the draws.
+        pictures: each with at least one caption or region.
+        draw: seed of the draws.
     """
-    rng = np.random.default_rng(list(seed))
+    rng = np.random.default_rng(list(draw))
     turns = terms.captions == "turns"
     longs = [i for i, p in enumerate(pictures) if p.long and not (turns and i % 2 and p.short)]
     longs = [] if terms.captions == "short" else longs
@@ -138,14 +104,14 @@ def gather(
     phrases: list[str] = []
     false: list[list[str]] = []
     for i, picture in enumerate(pictures if terms.regional or terms.hard else ()):
-        drawn = rng.permutation(len(picture.regions))[:most].tolist()
+        drawn = rng.permutation(len(picture.regions))[: terms.regions].tolist()
         places = drawn[1:] + drawn[:1] if terms.boxes else drawn
         for mine, place in zip(drawn, places, strict=True):
             region = picture.regions[mine]
             boxes.append(picture.regions[place].box)
             index.append(i)
             phrases.append(region.phrase)
-            false.append(in_turn(region.hard(), negatives if terms.hard else 0, rng))
+            false.append(in_turn(region.hard(), terms.negatives if terms.hard else 0, rng))
     if terms.donors and len(false) > 1:
         turn = 1 + int(rng.integers(len(false) - 1))
         false = false[turn:] + false[:turn]
@@ -163,17 +129,6 @@ def gather(
         torch.tensor([len(texts) for texts in false], dtype=torch.long),
         dual.tokenise([*phrases, *flat]) if phrases else none,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """A batch to come: nothing is drawn or read before it is sent to a device, so that it can be skipped."""
-
-    make: Callable[[], Batch]
-
-    def to(self, device: Any) -> Batch:
-        """Make it."""
-        return self.make().to(device)
 
 
 def in_turn(options: Sequence[Option], n: int, rng: np.random.Generator) -> list[str]:
@@ -214,7 +169,8 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
             total = total + info_nce(whole[batch.shorts], dual.text(batch.short), dual.scale)
         if maps is not None:
             found = regions(maps, batch.boxes, batch.index)
-            phrases, flat = dual.text(batch.texts).split([len(found), int(batch.counts.sum())])
+            texts = dual.text(batch.texts)
+            phrases, flat = texts[: len(found)], texts[len(found) :]
             if terms.regional:
                 total = total + terms.regional * regional_loss(found, phrases, module.regional())
             if terms.hard and len(flat):
@@ -246,64 +202,15 @@ def swapped(phrase: str, n: int, others: Iterable[str] = (), *, seed: int) -> tu
     return tuple(kept[i] for i in sorted(order))
 
 
-def trained(
-    module: Aligner,
-    feed: Feed,
-    terms: Terms,
-    fitting: Fitting,
-    *,
-    seed: int,
-    last: bool = True,
-    state: Mapping[str, Any] | None = None,
-    until: int = 0,
-    evaluate: Callable[[], float] | None = None,
-) -> dict[str, Any]:
-    """Train in place.
-
-    Args:
-        module: what to train.
-        feed: where pictures come from.
-        terms: what to train by.
-        fitting: how long, and how much a step.
-        seed: of the order, of what is drawn of a picture, of dropout.
-        last: whether the rate falls by half a cosine; else it stays, for a stage that others follow.
-        state: of an earlier call that stopped before the end; the numbers are those of an unbroken one.
-        until: the step to stop at; 0 for the end.
-        evaluate: gives a number to make small, every `fitting.every` steps.
-
-    Returns:
-        `state` to go on from, `weights` (the best by `evaluate`, else the last), both arrays by name, and
-        `curve`: rows of step, loss, val.
-    """
-    from polymodal.training.loop import fit
-
-    def batches(epoch: int) -> Iterator[Deal]:
-        for i, chosen in enumerate(feed.epoch(epoch, fitting.batch, seed=seed)):
-            yield Deal(partial(deal, chosen, (seed, epoch, i)))
-
-    def deal(chosen: Sequence[int], draw: Sequence[int]) -> Batch:
-        rows = [feed.at(k) for k in chosen]
-        return gather(module.dual, rows, terms, fitting.regions, fitting.negatives, seed=draw)
-
-    loop = fit(
-        module, batches, objective(terms), seed=seed, steps=fitting.steps, every=fitting.every,
-        optimizer=torch.optim.AdamW(module.parameters(), fitting.lr, betas=BETAS, weight_decay=DECAY, fused=True),
-        schedule="cosine" if last else "constant", warmup=min(50, max(1, fitting.steps // 4)),
-        evaluate=evaluate, state=None if state is None else loaded(state),
-    )  # fmt: skip
-    curve: list[dict[str, Any]] = []
-    end = until or fitting.steps
-    for step in loop:
-        if step.n % 10 == 0 or step.n == end:
-            curve.append({"step": step.n, "loss": step.loss, "val": step.val})
-        if step.n == end:
-            kept = {name: x.numpy() for name, x in step.state().items()}
-            break
-    loop.close()
-    weights = {name: x.detach().numpy().copy() for name, x in module.state_dict().items()}
-    return {"state": kept, "weights": weights, "curve": curve}
-
-
-def loaded(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Arrays as tensors."""
-    return {name: torch.from_numpy(np.array(x)) for name, x in arrays.items()}
+def negated(picture: Picture, n: int) -> Picture:
+    """The picture with lexicon negatives for regions that have none; see `swapped`."""
+    phrases = [region.phrase for region in picture.regions]
+    regions = [
+        region
+        if region.options
+        else replace(region, options={"hard": options})
+        if (options := swapped(region.phrase, n, phrases, seed=i))
+        else region
+        for i, region in enumerate(picture.regions)
+    ]
+    return replace(picture, regions=tuple(regions))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 import numpy as np
 
-from polymodal.metrics import Claim, Estimate, above, below, difference, every, exact, over_seeds
+from polymodal.envs import scenes
+from polymodal.metrics import Claim, Estimate, above, below, every, over_seeds
 from polymodal.systems import aligned, annotated, ranks
+from polymodal.systems.aligned import Values
+from polymodal.systems.feeding import Fitting, Source, loaded, trained
 from polymodal.systems.fine_alignment import data
 from polymodal.systems.pictures import Picture
 from polymodal.training import fingerprint
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
     from polymodal.runs import Run
     from polymodal.systems.fine_alignment import method
 
-Values = dict[str, Any]
 GALLERY = 100  # pictures that a caption is looked for among
 ROUND = 100  # steps after which a long training is remembered
 SHUFFLED = ("shuffled boxes", "shuffled negatives")
+GREY, SHOWN = "grey pictures", 6
 ARMS = ("global", "regional", "hard", *SHUFFLED, "short")
 TINY = "scenes?n=2000&test=500"
 POCKET = "scenes?n=60000&test=1000&val=100&fewest=2&most=5&shapes=8&signs=2"
@@ -39,6 +42,7 @@ PAIRS = (
     ("short R@1", "global", "short"), ("box", "regional", "shuffled boxes"),
     ("box", "shuffled boxes", "global"), ("hard", "hard", "shuffled boxes"),
     ("hard", "hard", "shuffled negatives"), ("hard", "shuffled negatives", "regional"),
+    ("hard", "hard", "given"),
 )  # fmt: skip
 """Measure and two arms: the differences that are told, paired by picture."""
 COST = "at most 1 point elsewhere"
@@ -56,7 +60,8 @@ CLAIMS = (
           above("short R@1, global - short", -0.03)),
     Claim("long texts alone do not give attribute discrimination", "9.2, chance 9.1",
           below("global/hard - chance", 0.03)),
-    Claim("FG-CLIP beats CLIP on FG-OVD", "46.1 against 12.0", above("FG-OVD, hard - given model", 0.0)),
+    Claim("trained on regions, it beats the model it came from", "46.1 against 12.0",
+          above("hard, hard - given", 0.0)),
 )  # fmt: skip
 
 
@@ -132,78 +137,66 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     if unknown := set(config.arms) - set(ARMS):
         raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(ARMS)}")
     book = Book(seed=config.seed)
-    test, lost = pictures(config, "test")
-    book.sections["invalid"] = lost
+    test, book.sections["invalid"] = pictures(config, "test")
     cells = learnt(config, run)
+    kept = controlled(config, run, cells, best(cells))
     told(book, config, test, cells)
-    keep(config, run, cells)
+    shown(config, run, book, kept, test)
+    write(run, test, cells[best(cells)][0])
+    if config.steps:
+        run.model(kept.save_pretrained)
     for name, section in (book.sections | {"legend": book.legend}).items():
         run.section(name, section)
-    run.finish(
-        book.estimates,
-        [(claim, *claim.judge(book.estimates)) for claim in CLAIMS],
-        {"test": fingerprint(one.image.digest() for one in test)},
-    )
+    claims = [(claim, *claim.judge(book.estimates)) for claim in CLAIMS]
+    prints = {"test": fingerprint(one.image.digest() for one in test)}
+    prints |= {"scenes": scenes.VERSION} if generated(config) else {}
+    run.finish(book.estimates, claims, prints)
     return book.estimates
 
 
-# ---------------------------------------------------------------- data
+def best(cells: Mapping[str, Any]) -> str:
+    """The arm whose model is kept and looked at closely."""
+    return next(arm for arm in ("hard", "regional", "global", *cells) if arm in cells)
 
 
 def generated(config: Config) -> data.World | None:
     """The world of scenes, None where data is a path."""
-    return data.World.of(config.data, size=config.size, seed=config.seed) if said(config.data) else None
-
-
-def said(text: str) -> bool:
-    """Whether the option `data` asks for scenes."""
-    return text.partition("?")[0] == "scenes"
+    drawn = config.data.partition("?")[0] == "scenes"
+    return data.World.of(config.data, size=config.size, seed=config.seed) if drawn else None
 
 
 def pictures(config: Config, split: str) -> tuple[Sequence[Picture], list[dict[str, Any]]]:
-    """The pictures of a split, and what was left out, by reason.
-
-    A path without splits is scored whole where nothing is trained; else every fifth group is for the test.
-
-    Raises:
-        FileNotFoundError: nothing there.
-        ValueError: no known layout, no usable picture, or a picture in train and test (a leak).
-    """
+    """The pictures of a split, and what was left out, by reason. Raises as `annotated.parted`."""
     if world := generated(config):
         return data.shown(world, split), []
-    if not config.data:
-        raise ValueError("give data: -o data=PATH; layouts:\n  " + "\n  ".join(annotated.LAYOUTS.values()))
-    kept, lost = annotated.usable(config.data)
-    if not kept:
-        raise ValueError(f"{config.data}: no usable picture" + (f"; first fault: {lost[0]}" if lost else ""))
-    groups = sorted({one.group for one in kept})
-    tested = set(np.random.default_rng(config.seed).permutation(groups)[: -(-len(groups) // 5)].tolist())
-    named = any(one.split for one in kept)
-
-    def where(one: Picture) -> str:
-        return one.split or (
-            "train" if named else "test" if one.group in tested or not config.steps else "train"
-        )
-
-    found = [one for one in kept if where(one) == split]
-    if config.steps and split == "test":
-        train = {one.image.digest() for one in kept if where(one) == "train"}
-        if leaks := [one.id for one in found if one.image.digest() in train]:
-            raise ValueError(f"leak: {len(leaks)} pictures are in train and test, first {leaks[0]!r}")
-    if not found:
-        raise ValueError(f"{config.data}: no picture for {split}")
-    return found, annotated.counted(lost)
+    return annotated.parted(config.data, split, whole=not config.steps, seed=config.seed)
 
 
-def source(config: Config, *, seed: int) -> data.Source:
-    """Pictures to train on."""
+def source(config: Config, *, seed: int) -> Source:
+    """Pictures to train on; real phrases without negatives get some from the lexicon.
+
+    Raises:
+        ValueError: no picture has what a term needs.
+    """
+    from polymodal.systems.fine_alignment.method import negated
+
     if world := generated(config):
         return data.drawn(world, seed=seed)
-    kept, _ = pictures(config, "train")
-    return data.Source(len(kept), kept.__getitem__)
-
-
-# ---------------------------------------------------------------- training
+    kept = [negated(one, config.negatives) for one in pictures(config, "train")[0]]
+    regions = [region for one in kept for region in one.regions]
+    local = {*config.arms} - {"global", "short"}
+    for needed, there, what in (
+        (True, any(one.long or one.short for one in kept), "the global term: a picture has a caption"),
+        (
+            bool(local),
+            bool(regions),
+            "the regional term: a picture has boxes with phrases; arms=global needs none",
+        ),
+        (bool(local - {"regional"}), any(r.hard() for r in regions), "the hard term: a region has negatives"),
+    ):
+        if needed and not there:
+            raise ValueError(f"{config.data}: nothing for {what}")
+    return Source(len(kept), kept.__getitem__)
 
 
 def made(config: Config, *, seed: int) -> Dual:
@@ -211,21 +204,31 @@ def made(config: Config, *, seed: int) -> Dual:
 
     Raises:
         FileNotFoundError: no such model.
-        ValueError: a field that pocket models do not have.
+        ValueError: no model given, or a field that pocket models do not have.
     """
     from polymodal.nn.dual import Dual
     from polymodal.nn.pocket import Tokens, shelf
 
     name, _, query = config.model.partition("?")
+    if not name:
+        raise ValueError("give a model: -o model=pocket-clip, a folder, or a name on the hub")
     if name != "pocket":
-        if not name:
-            raise ValueError("give a model: -o model=pocket-clip, a folder, or a name on the hub")
         return Dual.from_pretrained(name.removeprefix("local:")).stretched()
-    given = {key: int(value) for key, value in parse_qsl(query)}
-    learn, home = given.pop("tokens", 0), shelf.HOME / "pocket-clip"
-    fresh = learn or not (home / "tokenizer.json").is_file()
+    given: dict[str, Any] = {key: int(value) for key, value in parse_qsl(query)}
+    home = shelf.HOME / "pocket-clip"
+    fresh = given.pop("tokens", 0) or not (home / "tokenizer.json").is_file()
     tokens = Tokens.trained(data.texts(250, 150)) if fresh else Tokens.from_folder(home)
     return Dual.pocket(tokens, **given, size=config.size, seed=seed).stretched()
+
+
+def aligner(config: Config, weights: Values, *, seed: int) -> method.Aligner:
+    """The encoder with its temperatures, with given weights where there are any."""
+    from polymodal.systems.fine_alignment.method import Aligner
+
+    module = Aligner(made(config, seed=seed))
+    if weights:
+        module.load_state_dict(loaded(weights))
+    return module
 
 
 def terms(config: Config, arm: str) -> method.Terms:
@@ -239,6 +242,8 @@ def terms(config: Config, arm: str) -> method.Terms:
         captions="short" if arm == "short" else config.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
+        regions=config.regions,
+        negatives=config.negatives,
     )
 
 
@@ -249,22 +254,19 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     from polymodal.systems.fine_alignment import method
 
     torch.set_num_threads(1)
-    last, steps = arm != "first", config.first if arm == "first" else config.steps
+    steps = config.first if arm == "first" else config.steps
     if arm == "short":  # its start is its own: the common one has read long captions
         steps += config.first
-    module = method.Aligner(made(config, seed=seed))
-    if start:
-        module.load_state_dict(method.loaded(start))
+    module, way = aligner(config, start, seed=seed), terms(config, arm)
     world = generated(config)
-    val = data.shown(world, "val") if world and world.val and last else ()
+    val = data.shown(world, "val") if world and world.val and arm != "first" else ()
     asked = (lambda: watched(module.dual, val)) if val else None
-    fitting = method.Fitting(steps, config.batch, config.lr, config.regions, config.negatives, ROUND)
-    args = (module, source(config, seed=seed), terms(config, arm), fitting)
+    fitting = Fitting(steps, config.batch, config.lr, ROUND, arm != "first")
+    gather = partial(method.gather, module.dual, way)
+    args = (module, method.objective(way), source(config, seed=seed), gather, fitting)
 
     def part(state: Values | None, until: int) -> Values:
-        return method.trained(
-            *args, seed=seed, last=last, state=state, until=until, evaluate=asked
-        )  # fmt: skip
+        return trained(*args, seed=seed, state=state, until=until, evaluate=asked)
 
     if run is None:
         return part(None, steps)
@@ -284,118 +286,117 @@ def watched(dual: Dual, val: Sequence[Picture]) -> float:
     return 1 - (float((found["ranks long"] == 1).mean()) + float(np.nanmean(hits))) / 2
 
 
-def scored(config: Config, weights: Values, *, seed: int) -> Values:
-    """Scores of an encoder on the test pictures."""
-    from polymodal.systems.fine_alignment import method
-
-    module = method.Aligner(made(config, seed=seed)).eval()
-    if weights:
-        module.load_state_dict(method.loaded(weights))
-    return aligned.judged(module.dual, pictures(config, "test")[0], GALLERY)
+def scored(config: Config, weights: Values, split: str = "test", *, seed: int) -> Values:
+    """Scores of an encoder on the pictures of a split."""
+    return aligned.judged(
+        aligner(config, weights, seed=seed).eval().dual, pictures(config, split)[0], GALLERY
+    )
 
 
 def job(config: Config, arm: str, start: Values, seed: int) -> Values:
     """Train one arm of one seed, and score it; a common start is not scored."""
-    made = train(config, arm, start, seed=seed)
-    kept = {"weights": made["weights"], "curve": made["curve"]}
-    return kept if arm == "first" else kept | scored(config, made["weights"], seed=seed)
+    found = train(config, arm, start, seed=seed)
+    kept = {"weights": found["weights"], "curve": found["curve"]}
+    return kept if arm == "first" else kept | scored(config, found["weights"], seed=seed)
 
 
 def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
     """Values of every arm, a seed each; one arm of one seed is remembered as it goes."""
     seeds = range(config.seed, config.seed + config.seeds)
+    cells: dict[str, list[Values]] = {}
+    if not config.steps or not config.model.startswith("pocket?"):
+        cells["given"] = [run.once("given", lambda: scored(config, {}, seed=config.seed))]
     if not config.steps:
-        return {"given": [run.once("given", lambda: scored(config, {}, seed=config.seed))]}
+        return cells
     if len(config.arms) == len(seeds) == 1:
-        arm, seed, start = config.arms[0], config.seed, {}
+        arm, seed = config.arms[0], config.seed
+        start: Values = {}
         if config.first and arm != "short":
             start = train(config, "first", {}, seed=seed, run=run)["weights"]
-        made = train(config, arm, start, seed=seed, run=run)
-        return {arm: [made | run.once("scores", lambda: scored(config, made["weights"], seed=seed))]}
+        found = train(config, arm, start, seed=seed, run=run)
+        scores = run.once("scores", lambda: scored(config, found["weights"], seed=seed))
+        return {arm: [found | scores], **cells}
     begun: dict[int, Values] = {s: {} for s in seeds}
     if config.first:
-        jobs = {f"first/{s}": (config, "first", {}, s) for s in seeds}
+        jobs: dict[str, tuple[Any, ...]] = {f"first/{s}": (config, "first", {}, s) for s in seeds}
         starts = run.map(job, jobs, name="starts")
         begun = {s: starts[f"first/{s}"]["weights"] for s in seeds}
-    jobs = {
-        f"{arm}/{s}": (config, arm, {} if arm == "short" else begun[s], s)
-        for s in seeds
-        for arm in config.arms
-    }
+    pairs = [(arm, s) for s in seeds for arm in config.arms]
+    jobs = {f"{arm}/{s}": (config, arm, {} if arm == "short" else begun[s], s) for arm, s in pairs}
     values = run.map(job, jobs, name="arms")
-    return {arm: [values[f"{arm}/{s}"] for s in seeds] for arm in config.arms}
+    return {arm: [values[f"{arm}/{s}"] for s in seeds] for arm in config.arms} | cells
 
 
-# ---------------------------------------------------------------- figures
+def controlled(config: Config, run: Run, cells: dict[str, list[Values]], arm: str) -> Dual:
+    """The kept encoder; of scenes its scores without colour join the cells."""
+    weights = cells[arm][0].get("weights", {})
+    if generated(config):
+        grey = replace(config, data=f"{config.data}{'&' if '?' in config.data else '?'}grey=1")
+        cells[GREY] = [run.once("grey", lambda: scored(grey, weights, seed=config.seed))]
+    return aligner(config, weights, seed=config.seed).eval().dual
 
 
 def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str, Sequence[Values]]) -> None:
     """Estimates of every arm, differences, strata, a blind baseline, learning curves."""
-    sheet, seed = aligned.Sheet(test, cells), config.seed
-    for (arm, name), _ in sheet.columns.items():
-        role = "control" if arm in SHUFFLED else "result"
-        page = "lenient" not in name and "text to" not in name
-        known = {"expected": sheet.chances[name]} if role == "control" and name in sheet.chances else {}
-        book.add(f"{arm}/{name}", sheet.estimate(arm, name, seed=seed), role=role, page=page, **known)
-    for name, known in sheet.chances.items():
-        book.add(f"chance/{name}", exact(known, n=len(sheet.flat)), role="baseline", expected=known)
-    for name, a, b in PAIRS:
-        if {(a, name), (b, name)} <= sheet.columns.keys():
-            pair, groups = (sheet.columns[a, name], sheet.columns[b, name]), sheet.groups[name]
-            found = difference(None, *pair, group=groups, seed=seed)
-            book.add(
-                f"{name}, {a} - {b}", found, of=b, page=True, role="control" if a in SHUFFLED else "result"
-            )
+    sheet, seed, arm = aligned.Sheet(test, cells), config.seed, best(cells)
+    aligned.told(book, sheet, PAIRS, (*SHUFFLED, GREY), seed=seed)
     if ("global", "hard") in sheet.columns:
         table = sheet.columns["global", "hard"] - sheet.chances["hard"]
-        book.add(
-            "global/hard - chance", over_seeds(table, group=sheet.groups["hard"], seed=seed), of="chance"
-        )
-    aligned.strata(book, sheet, best(cells), seed=seed)
-    blind(book, config, sheet, seed=seed)
-    for arm, seeds in cells.items():
+        gap = over_seeds(table, group=sheet.groups["hard"], seed=seed)
+        book.add("global/hard - chance", gap, of="chance", page=True)
+    aligned.strata(book, sheet, arm, seed=seed)
+    name = next((one for one in ("hard", "near") if one in sheet.chances), "")
+    for one in (arm, GREY) if name else ():
+        if one in cells:
+            aligned.fooled(book, sheet, one, cells[one], name, seed=seed)
+    if "hard" in sheet.chances and (config.steps or generated(config)):
+        feed = source(config, seed=seed)
+        score = ranks.words_alone(r for i in range(min(feed.n, 500)) for r in feed.at(i).regions)
+        aligned.blind(book, sheet, score, "hard", seed=seed)
+    for one, seeds in cells.items():
         for s, value in enumerate(seeds):
             for point in value.get("curve", ()):
-                book.row("learning", arm=arm, seed=s, **point)
-    steps = config.first + config.steps
-    if config.steps:
-        for arm in cells:
-            book.row(
-                "cost", name=arm, steps=steps * config.seeds, samples=steps * config.batch * config.seeds
-            )
-    world = ABOUT if said(config.data) else f"{len(test)} pictures of {config.data}."
-    book.sections["about"] = {"text": world}
+                book.row("learning", arm=one, seed=s, **point)
+        if "curve" in seeds[0]:
+            steps = (config.first + config.steps) * len(seeds)
+            book.row("cost", name=one, steps=steps, samples=steps * config.batch)
+    none = {"long caption": sum(not p.long for p in test), "boxes": sum(not p.regions for p in test)}
+    book.sections["notes"] = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
+    about = ABOUT if generated(config) else f"{len(test)} pictures of {config.data}."
+    book.sections["about"] = {"text": about}
 
 
-def blind(book: Book, config: Config, sheet: aligned.Sheet, *, seed: int) -> None:
-    """A matcher of words that never looks, learnt from the training phrases."""
-    from polymodal.systems.scoring import words_alone
+def shown(config: Config, run: Run, book: Book, dual: Dual, test: Sequence[Picture]) -> None:
+    """Where the encoder sees a phrase: pictures of the report with the heat of one of their phrases."""
+    from polymodal.systems.scoring import heat
 
-    if "hard" not in sheet.chances or not (config.steps or said(config.data)):
-        return
-    feed = source(config, seed=seed)
-    score = words_alone(r for i in range(min(feed.n, 500)) for r in feed.at(i).regions)
-    hits = [
-        ranks.chosen(score(r.phrase), [score(o.text) for o in r.options["hard"]])
-        if r.options.get("hard")
-        else np.nan
-        for _, r in sheet.flat
-    ]
-    found = over_seeds(np.array([hits]), group=sheet.groups["hard"], seed=seed, better="higher")
-    book.add("words alone/hard", found, role="baseline", page=True)
-
-
-def keep(config: Config, run: Run, cells: Mapping[str, Sequence[Values]]) -> None:
-    """The first seed's best arm as a model."""
-    from polymodal.systems.fine_alignment import method
-
-    arm = best(cells)
-    if "weights" in cells[arm][0]:
-        module = method.Aligner(made(config, seed=config.seed)).eval()
-        module.load_state_dict(method.loaded(cells[arm][0]["weights"]))
-        run.model(module.dual.save_pretrained)
+    for one in [picture for picture in test if picture.regions][:SHOWN]:
+        region = one.regions[0]
+        parts = {
+            "picture": {"kind": "image", "path": run.media(one.image)},
+            "heat": {"kind": "image", "path": run.media(heat(dual, one.image, region.phrase))},
+            "phrase": {"kind": "text", "text": region.phrase},
+        }
+        book.row(
+            "examples", id=one.id, group=one.group, parts=parts, target=region.label or None,
+            prediction=None, probability=None, present=list(parts),
+        )  # fmt: skip
 
 
-def best(cells: Mapping[str, Any]) -> str:
-    """The arm whose model is kept and looked at closely."""
-    return next(arm for arm in ("hard", "regional", "global", *cells) if arm in cells)
+def write(run: Run, test: Sequence[Picture], value: Values) -> None:
+    """Tables of the kept encoder: every region's scores, every picture's vector."""
+    rows = []
+    flat = [(one.id, i, region) for one in test for i, region in enumerate(one.regions)]
+    for k, (name, i, region) in enumerate(flat):
+        own = float(value["own"][k])
+        for key, options in region.options.items():
+            scores = [own, *value[f"set {key}"][k][: len(options)].tolist()]
+            for text, score in zip([region.phrase, *(o.text for o in options)], scores, strict=True):
+                rank = 1 + sum(other > score for other in scores)
+                rows.append(
+                    {"sample": name, "region": i, "set": key, "text": text, "score": score, "rank": rank}
+                )
+    if rows:
+        run.table("regions.parquet", rows)
+    vectors = {"id": [one.id for one in test], "vector": value["images"].tolist()}
+    run.table("embeddings/images.parquet", vectors)
