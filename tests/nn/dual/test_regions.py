@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polymodal.nn.dual import regions, roi_align
+from polymodal.nn.dual import clipped, corners, faults, normalised, regions, roi_align
 
 ZERO = torch.zeros(1, dtype=torch.long)
 
@@ -80,3 +80,30 @@ def test_regions_have_unit_length_and_gradients_reach_the_map() -> None:
     assert not maps.grad[0].any()
     assert maps.grad[1, :2, :2].any()
     assert regions(maps, torch.zeros(0, 4), ZERO[:0]).shape == (0, 8)
+
+
+def test_boxes_change_their_form() -> None:
+    box = corners(torch.tensor([[10.0, 20.0, 30.0, 40.0]]))
+    assert box.tolist() == [[10, 20, 40, 60]]
+    torch.testing.assert_close(normalised(box, height=80, width=100), torch.tensor([[0.1, 0.25, 0.4, 0.75]]))
+
+
+def test_faulty_boxes_say_what_is_wrong_and_the_others_are_clipped() -> None:
+    boxes = torch.tensor(
+        [
+            [0.1, 0.1, 0.5, 0.5],
+            [-0.2, 0.0, 0.6, 1.0],
+            [-0.6, 0.0, 0.2, 1.0],
+            [10.0, 10.0, 50.0, 50.0],
+            [0.5, 0.1, 0.1, 0.5],
+            [0.5, 0.5, 0.1, 0.1],
+            [0.2, 0.2, 0.2, 0.9],
+            [float("nan"), 0.0, 1.0, 1.0],
+        ]
+    )
+    said = faults(boxes)
+    words = ["", "", "outside", "in pixels", "inverted", "inverted", "no area", "not a number"]
+    assert all(word in fault and bool(word) == bool(fault) for word, fault in zip(words, said, strict=True))
+    kept, good = clipped(boxes)
+    assert good.tolist() == [True, True] + [False] * 6
+    torch.testing.assert_close(kept, torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.0, 0.0, 0.6, 1.0]]))

@@ -1,9 +1,13 @@
 """Boxes and what a dense map holds inside them: RoIAlign with one bin, in plain torch."""
 
+from math import isfinite
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+PIXELS = 1.5  # a normalised box never reaches so far
 
 
 def roi_align(
@@ -46,3 +50,45 @@ def regions(
 ) -> Float[Tensor, "r d"]:
     """A unit vector a box."""
     return functional.normalize(roi_align(maps, boxes, index), dim=-1)
+
+
+def corners(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 4"]:
+    """[x, y, width, height] as [x1, y1, x2, y2]."""
+    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+
+
+def normalised(boxes: Float[Tensor, "r 4"], height: float, width: float) -> Float[Tensor, "r 4"]:
+    """Boxes in pixels as shares of a picture of that size."""
+    return boxes / boxes.new_tensor([width, height, width, height])
+
+
+def faults(boxes: Float[Tensor, "r 4"]) -> list[str]:
+    """What is wrong with each box [x1, y1, x2, y2] that should be normalised; "" where it can be used.
+
+    A box is used, clipped, when at least half of it lies inside the picture.
+    """
+    inside = boxes.clamp(0, 1)
+    found = []
+    for box, part, kept in zip(boxes.tolist(), _area(inside).tolist(), _area(boxes).tolist(), strict=True):
+        x1, y1, x2, y2 = box
+        if not all(map(isfinite, box)):
+            found.append(f"box {box} has a value that is not a number")
+        elif max(box) > PIXELS:
+            found.append(f"box {box} is in pixels: divide by the picture's width and height")
+        elif x2 < x1 or y2 < y1:
+            found.append(f"box {box} is inverted: it needs x1 < x2 and y1 < y2")
+        elif not kept:
+            found.append(f"box {box} has no area")
+        else:
+            found.append(f"box {box} lies outside the picture" if part < kept / 2 else "")
+    return found
+
+
+def clipped(boxes: Float[Tensor, "r 4"]) -> tuple[Float[Tensor, "k 4"], Bool[Tensor, " r"]]:
+    """The boxes without `faults`, cut at the picture's edge, and which of those given they are."""
+    good = torch.tensor([not fault for fault in faults(boxes)], dtype=torch.bool, device=boxes.device)
+    return boxes[good].clamp(0, 1), good
+
+
+def _area(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, " r"]:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
