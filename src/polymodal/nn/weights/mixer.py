@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from polymodal.nn.weights.sparse import BLOCK, Chance, Cut, Largest
 Block = Float[Tensor, " n"]
 
 
+@runtime_checkable
 class Readable(Protocol):
     """Values of one tensor in order."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -55,10 +56,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            near = get_close_matches(self.method, METHODS, 1) or (
-                ["ties_weight"] if self.method.startswith("ties") else []
-            )
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = get_close_matches(self.method, METHODS, 1)
+            if self.method == "ties":
+                near = ["ties_weight (mergekit's) or ties_count (PEFT's)"]
+            hint = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(f"unknown method {self.method!r}{hint} Known: {', '.join(METHODS)}")
         if not 0 < self.density <= 1:
             raise ValueError(f"density is a share above 0 and up to 1, not {self.density}")
@@ -132,7 +133,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as written into merge.json."""
-        return asdict(self)
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
 def recipe(method: str = "linear", weight: float | Sequence[float] = 0.9, **others: Any) -> Recipe:
