@@ -312,3 +312,13 @@ def test_a_missing_extra_that_ended_jobs_is_named_with_its_line(
     told = capsys.readouterr().err
     assert "1 job failed" in told
     assert 'pip install "polymodal[inspect]"' in told
+
+
+def test_chat_asks_a_model_and_tells_the_cost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, told = call(capsys, "chat", "scripted:say?text=Four.", "What is 2 + 2?")
+    assert (code, out) == (0, "Four.\n")
+    assert told.startswith("1 call")
+    (tmp_path / "a.xyz").write_bytes(b"no picture")
+    code, out, told = call(capsys, "chat", "scripted:echo", "What is this?", str(tmp_path / "a.xyz"))
+    assert (code, out) == (2, "")
+    assert "a.xyz" in told

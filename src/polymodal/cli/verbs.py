@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polymodal.cli import bridge, data, merge, study
+from polymodal.cli import bridge, chat, data, merge, study
 from polymodal.cli.group import Verbs
 from polymodal.cli.tables import cells, draw, number, outcome, rulings
 from polymodal.systems import shelf
@@ -287,3 +287,4 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
 
 app.command("inspect-log")(bridge.inspect_log)
 app.command("merge")(merge.merge)
+app.command("chat")(chat.chat)
