@@ -1,4 +1,4 @@
-"""What is true of a scene, in sentences: short, long, of one region; and what is nearly true."""
+"""Sentences that are true of a scene, short, long or of a region, and some that nearly are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that are answered by looking: colour, shape, texture, size, place, sign, count, exists, side."""
+"""Questions answered by looking: colour, shape, texture, size, place, sign, count, side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that need a step after looking: comparing, adding, two relations in a row, the odd one out."""
+"""Questions with a step after looking: comparing, adding, two relations, the odd one out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pixels of a scene: shapes by implicit functions, so no library's drawing is in the bytes."""
+"""The pixels of a scene: shapes by implicit functions, so that no library's drawing is in them."""
 
 from __future__ import annotations
 
