@@ -57,7 +57,7 @@ def corners(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 4"]:
     return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
-def normalised(boxes: Float[Tensor, "r 4"], height: float, width: float) -> Float[Tensor, "r 4"]:
+def normalised(boxes: Float[Tensor, "r 4"], height: int, width: int) -> Float[Tensor, "r 4"]:
     """Boxes in pixels as shares of a picture of that size."""
     return boxes / boxes.new_tensor([width, height, width, height])
 
