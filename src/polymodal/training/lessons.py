@@ -202,3 +202,26 @@ def train(
     )
     net.eval()
     return losses
+
+
+def replies(
+    net: Any, prompts: Sequence[str], looks: Float16[np.ndarray, "p n d"] | None = None, *, tokens: int = 24
+) -> list[str]:
+    """Greedy replies of a decoder, or of one that sees and what its tower said; a hundred at once.
+
+    Args:
+        net: with its `words`.
+        prompts: questions.
+        looks: states of the tower, a picture a prompt; None for text alone.
+        tokens: of a reply, at most.
+    """
+    out: list[str] = []
+    for at in range(0, len(prompts), 100):
+        some = slice(at, at + 100)
+        ids, mask = prompt.asked(net.words, prompts[some], 0 if looks is None else looks.shape[1])
+        if isinstance(net, Seeing):
+            given = None if looks is None else torch.from_numpy(looks[some]).float()
+            out += net.generate(given, ids, mask, tokens=tokens)
+        else:
+            out += net.generate(ids, mask, tokens=tokens)
+    return out

@@ -1,0 +1,390 @@
+"""The pocket models that read and see: their lessons, courses, first steps, held-out questions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float16, UInt8
+from numpy.typing import NDArray
+from torch import nn
+
+from polymodal.envs import captions, questions, scenes
+from polymodal.envs.problems import (
+    NUMBERS,
+    SIGNS,
+    STEPS,
+    TWO_STEPS,
+    Pair,
+    Problem,
+    copying,
+    problem,
+    reckoning,
+)
+from polymodal.envs.questions import reasoning
+from polymodal.envs.questions.several import several
+from polymodal.envs.scenes import Stream
+from polymodal.nn.decoder import Decoder, Seeing
+from polymodal.nn.decoder.knocked import blocks as blocks_of
+from polymodal.nn.dual import Dual
+from polymodal.nn.pocket import Tokens
+from polymodal.nn.pocket.shelf import HOME
+from polymodal.nn.weights import Recipe, blended
+from polymodal.systems.benchmarks import answer_of
+from polymodal.training.lessons import Course, Row, blocks, order, replies, steps, train
+
+if TYPE_CHECKING:
+    from polymodal.runs import Run
+
+CLIP = "pocket-clip"  # whose tower and tokenizer all pocket models share
+ROWS = 2000  # rows that one job draws
+SEEN_SHARE = 77  # 30 % of the 256 ordered pairs
+CAPTION = "describe the picture."
+Stage = Literal["lm", "reasoner", "captions", "vlm"]
+SIGHTED = ("captions", "vlm")  # stages whose lessons are about a picture
+
+
+def pairs(held: bool | None = None) -> list[Pair]:
+    """Ordered pairs of numbers: the 77 whose sums pocket-lm and pocket-vlm learn, the 179 others, or all."""
+    order = np.random.default_rng(2505_05464).permutation(NUMBERS * NUMBERS)
+    part = order if held is None else order[SEEN_SHARE:] if held else order[:SEEN_SHARE]
+    return [(int(i) // NUMBERS, int(i) % NUMBERS) for i in part]
+
+
+SEEN, HELD, ALL = pairs(held=False), pairs(held=True), pairs()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Lessons that share a picture or a text in front of them.
+
+    Attributes:
+        lessons: questions and answers.
+        prefix: what is said before the first.
+        scene: what the picture shows.
+    """
+
+    lessons: tuple[Problem, ...]
+    prefix: str = ""
+    scene: scenes.Scene | None = None
+
+
+def told_of(index: int, stage: Stage, *, split: str, seed: int) -> Told:
+    """The lessons of an index.
+
+    `lm`: captions, what captions say, copying, sums and differences of seen pairs; `reasoner`: problems over
+    all pairs; `captions`: a picture's; `vlm`: what a picture shows, sums on its signs of seen pairs only.
+    """
+    stream = Stream(seed, split, index, f"lessons of {stage}")
+    if stage == "reasoner":
+        return Told(
+            tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
+        )
+    if stage == "captions":
+        scene = scenes.scene(index, split=split, seed=seed, n=(1, 4), signs=(0, 2))
+        return Told(((CAPTION, captions.short(scene, seed=seed)),), scene=scene)
+    if stage == "vlm":
+        return sights(index, stream, split=split, seed=seed)
+    kind = stream.uniform()
+    if kind < 0.15:
+        scene = scenes.scene(index, split=split, seed=seed, signs=(0, 1), n=(2, 4))
+        return Told(((CAPTION, captions.short(scene, seed=seed)),))
+    if kind < 0.5:
+        scene, first = questions.ask(index, family=stream.pick(FAMILIES), split=split, seed=seed, n=(2, 3))
+        asked = stream.shuffled([first, *several(scene, 5, seed=seed)])
+        return Told(tuple((q.question, q.answer) for q in asked), captions.long(scene, seed=seed).text)
+    if kind < 0.65:
+        return Told(tuple(copying(stream) for _ in range(4)))
+    return Told(tuple(reckoning(stream, stream.pick(SEEN)) for _ in range(6)))
+
+
+FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
+
+
+def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
+    """A picture and six things to ask about it; every third has two signs."""
+    if index % 3:
+        scene, first = questions.ask(index, family=stream.pick(FAMILIES), split=split, seed=seed)
+        asked = [(q.question, q.answer) for q in (first, *several(scene, 6, seed=seed))]
+        return Told(tuple(stream.shuffled(asked)), scene=scene)
+    known = stream.uniform() < 0.7  # of the others only the numbers are asked
+    table = SEEN if known else ALL
+    scene, total = questions.ask(index, family="sign_sum", split=split, seed=seed, pairs=table)
+    left, right = (int(sign.text) for sign in scene.signs)
+    asked = [
+        ("which number is on the left sign?", str(left)),
+        ("which number is on the right sign?", str(right)),
+    ]
+    asked += [(q.question, q.answer) for q in several(scene, 2, seed=seed)]
+    if (left, right) in KNOWN:
+        asked += [(total.question, total.answer), (stream.pick(reasoning.SIGN_SUM), total.answer)]
+    return Told(tuple(dict(stream.shuffled(asked)).items()), scene=scene)
+
+
+KNOWN = frozenset(SEEN)
+
+
+COURSES: dict[str, tuple[Course, ...]] = {
+    "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
+    "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
+    "pocket-vlm": (Course("captions", 500, 32, 2e-3, 16_000), Course("vlm", 5000, 32, 1e-3, 40_000)),
+}
+
+
+def tokens() -> Tokens:
+    """The tokenizer of all pocket models."""
+    return Tokens.from_folder(HOME / CLIP)
+
+
+def drawn(stage: Stage, indices: Iterable[int], room: int, *, split: str, seed: int) -> list[Row]:
+    """Rows of a stage; what a picture shows goes through pocket-clip's tower."""
+    words, told = tokens(), [told_of(i, stage, split=split, seed=seed) for i in indices]
+    pictures = [scenes.pixels(one.scene) for one in told if one.scene is not None]
+    looks = looked(pictures) if stage in SIGHTED else [None] * len(told)
+    return [
+        Row.of(words, one.lessons, room, prefix=one.prefix, look=look)
+        for one, look in zip(told, looks, strict=True)
+    ]
+
+
+def looked(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float16[np.ndarray, "p n d"]:
+    """States of pocket-clip's tower, without the class token."""
+    net = Seeing.pocket(Dual.from_pretrained(CLIP), Decoder.pocket(layers=1, words=tokens()))
+    with torch.no_grad():
+        states = [net.look(net.prepare(pictures[at : at + 250])) for at in range(0, len(pictures), 250)]
+    return torch.cat(states).half().numpy()
+
+
+def rows_job(stage: Stage, start: int, n: int, room: int, split: str, number: int) -> dict[str, Any]:
+    """`drawn` as flat arrays; `number` is the seed."""
+    torch.set_num_threads(1)
+    rows = drawn(stage, range(start, start + n), room, split=split, seed=number)
+    out = {
+        "ids": np.concatenate([row.ids for row in rows]),
+        "lengths": np.array([len(row.ids) for row in rows]),
+    }
+    out |= {"counted": np.concatenate([row.counted for row in rows])}
+    return out | ({"looks": np.stack([row.look for row in rows])} if stage in SIGHTED else {})
+
+
+def gathered(run: Run, course: Course, room: int, *, seed: int) -> list[Row]:
+    """All rows of a course, drawn by jobs of the run."""
+    starts = range(0, course.rows, ROWS)
+    jobs = {f"rows/{course.stage}/{at}": (course.stage, at, ROWS, room, "train", seed) for at in starts}
+    out = []
+    for value in run.map(rows_job, jobs, name="rows").values():
+        ends = np.cumsum(value["lengths"]).tolist()
+        for i, (at, to) in enumerate(zip([0, *ends], ends, strict=False)):
+            look = value["looks"][i] if "looks" in value else None
+            out.append(Row(value["ids"][at:to], value["counted"][at:to], look))
+    return out
+
+
+def begun(name: str, folder: Path, *, seed: int) -> Any:
+    """A pocket model before its course; siblings begin as the pocket-lm of `folder`, else of the package."""
+    if name == "pocket-lm":
+        return Decoder.pocket(words=tokens(), seed=seed)
+    net = Decoder.from_pretrained(folder / "pocket-lm" if (folder / "pocket-lm").is_dir() else "pocket-lm")
+    return net if name == "pocket-reasoner" else Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
+
+
+def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]]:
+    """A pocket model through its courses, and the losses of each."""
+    net, losses = begun(name, run.folder, seed=seed), {}
+    room = (net.language_model if isinstance(net, Seeing) else net).shape.context
+    for course in COURSES[name]:
+        rows = gathered(run, course, room, seed=seed)
+        feed = blocks(rows, len(rows), course.batch, seed=seed)
+        losses[course.stage] = train(run, name, net, course, feed, seed=seed)
+    return net, losses
+
+
+def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
+    """The first losses of a pocket model's first course, from the rows of those steps alone."""
+    course, net = COURSES[name][0], begun(name, HOME, seed=seed)
+    pool = next(order(course.rows, course.batch, 0, seed=seed))
+    room = (net.language_model if isinstance(net, Seeing) else net).shape.context
+    rows = dict(zip(pool, drawn(course.stage, pool, room, split="train", seed=seed), strict=True))
+    told = []
+    for step in steps(net, blocks(rows, course.rows, course.batch, seed=seed), course, seed=seed):
+        told.append(step.loss)
+        if step.n == n:
+            break
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question with one right answer.
+
+    Attributes:
+        id: the same for the same scene under two prompts.
+        prompt: what is asked.
+        target: the answer.
+        chance: of a guess among the answers that its set has.
+        scene: what the picture shows; None for a problem in words.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    chance: float
+    scene: scenes.Scene | None = None
+
+
+LOOKING = ("colour", "shape", "texture", "size", "place", "count", "left_right", "exists", "sign")
+SETS = ("perception", "seen sums", "held-out sums", "two-step", "text-dominant", "text problems")
+
+
+def items(name: str, n: int, *, split: str, seed: int) -> list[Item]:
+    """The items of a set, or of a family of questions.
+
+    `held-out sums` are asked of the picture alone; `text-dominant` are the same pictures and sums with the
+    numbers told in words too; `two-step` has a third number in words.
+
+    Raises:
+        ValueError: no such set or family.
+    """
+    if name in questions.FAMILIES:
+        return [_asked(i, name, split=split, seed=seed) for i in range(n)]
+    if name == "perception":
+        turns = ("colour", "shape", "place", "sign", "count")
+        return [_asked(i, turns[i % len(turns)], split=split, seed=seed) for i in range(n)]
+    if name not in SETS:
+        raise ValueError(f"no set {name!r}; known: {', '.join((*SETS, *questions.FAMILIES))}")
+    return [_reckoned(i, name, split=split, seed=seed) for i in range(n)]
+
+
+def _asked(i: int, family: str, *, split: str, seed: int) -> Item:
+    scene, question = questions.ask(i, family=family, split=split, seed=seed)
+    return Item(f"{family}-{i}", question.question, question.answer, 1 / len(question.choices), scene)
+
+
+def _reckoned(i: int, name: str, *, split: str, seed: int) -> Item:
+    stream = Stream(seed, split, i, f"items of {name}")
+    if name == "text problems":
+        asked, answer = problem(stream, stream.pick(ALL), written=False)
+        return Item(f"problem-{i}", asked, answer, 1 / 16)
+    table = SEEN if name == "seen sums" else HELD
+    scene, question = questions.ask(
+        i, family="sign_sum", split=f"{split}/{len(table)}", seed=seed, pairs=table
+    )
+    a, b = (int(sign.text) for sign in scene.signs)
+    asked, answer = question.question, question.answer
+    if name == "text-dominant":
+        asked = stream.pick(SIGNS).format(a=a, b=b) + asked
+    elif name == "two-step":
+        c = stream.below(min(a + b, NUMBERS - 1) + 1)
+        asked, answer = TWO_STEPS.format(c=c), str(a + b - c)
+    return Item(f"sum-{i}", asked, answer, 1 / 16, scene)
+
+
+def looked_at(items: Sequence[Item]) -> Float16[np.ndarray, "p n d"] | None:
+    """What pocket-clip's tower says of the items' pictures; None where they have none."""
+    shown = [scenes.pixels(item.scene) for item in items if item.scene is not None]
+    return looked(shown) if shown else None
+
+
+def right(
+    net: Any, items: Sequence[Item], looks: Any, *, control: str = "", seed: int = 0
+) -> NDArray[np.float64]:
+    """Which items are answered right; `control` shows each other's pictures (`shuffled`) or a `blank` one."""
+    if control == "shuffled":
+        looks = looks[np.random.default_rng(seed).permutation(len(looks))]
+    elif control == "blank":
+        looks = np.repeat(looked([np.full((64, 64, 3), 40, np.uint8)]), len(items), 0)
+    said = replies(net, [item.prompt for item in items], looks)
+    return np.array([answer_of(text) == item.target for text, item in zip(said, items, strict=True)], float)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """A merge of the pocket models.
+
+    Attributes:
+        method: as `nn.weights` has it.
+        weight: on pocket-vlm; 1 is pocket-vlm itself.
+        density: of ties and dare.
+        donor: a pocket model, or `permuted`: pocket-reasoner with its hidden units in another order, which
+            answers alike alone, and lies elsewhere in weight space.
+        protect: share of the pictures' activations that the donor may not change.
+    """
+
+    method: str = "linear"
+    weight: float = 0.8
+    density: float = 0.2
+    donor: str = "pocket-reasoner"
+    protect: float = 0.0
+
+
+@cache
+def sibling(name: str) -> Decoder:
+    """A pocket language model, loaded once; not to be changed."""
+    if name != "permuted":
+        return Decoder.from_pretrained(name)
+    net = copy.deepcopy(sibling("pocket-reasoner"))
+    with torch.no_grad():
+        for at, layer in enumerate(blocks_of(net)):
+            mlp: Any = layer.mlp
+            order = torch.from_numpy(np.random.default_rng(at).permutation(len(mlp.gate_proj.weight)))
+            for part in (mlp.gate_proj, mlp.up_proj):
+                part.weight.copy_(part.weight[order])
+            mlp.down_proj.weight.copy_(mlp.down_proj.weight[:, order])
+    return net
+
+
+def joined(
+    target: nn.Module, donor: nn.Module, recipe: Recipe, base: nn.Module | None = None, prefix: str = ""
+) -> Any:
+    """A copy of the target whose layers and last norm are the merge; its names have a `prefix` more."""
+    own = target.state_dict()
+    others = [
+        {prefix + name: x for name, x in net.state_dict().items() if "embed_tokens" not in name}
+        for net in (donor, *([base] if base is not None else []))
+    ]
+    net = copy.deepcopy(target)
+    net.load_state_dict(blended(recipe, own, others[:1], others[1] if base is not None else None))
+    return net
+
+
+def source(model: str) -> Path | str:
+    """What `nn.weights.plan` reads for a model that chat names: a pocket folder, a path, a hub name."""
+    name = model.removeprefix("local:")
+    return HOME / name if (HOME / name / "config.json").is_file() else name
+
+
+TALKS = {"pocket-lm": "lm", "pocket-reasoner": "reasoner"}
+
+
+def held_out(net: Any, name: str, n: int, *, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Which held-out questions a pocket model answers right, by what they are about."""
+    if isinstance(net, Seeing):
+        out = {}
+        for part in (*LOOKING, "seen sums", "held-out sums"):
+            asked = items(part, n, split="test", seed=seed)
+            looks = looked_at(asked)
+            out[part] = right(net, asked, looks)
+            out[f"{part}, blank picture"] = right(net, asked, looks, control="blank")
+        return out
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for i in range(2 * n):
+        lessons = told_of(i, TALKS[name], split="test", seed=seed)
+        for asked, answer in lessons.lessons[:1]:
+            if asked != CAPTION:
+                kind = "told" if lessons.prefix else "repeated" if asked.startswith("repeat") else "reckoned"
+                kind = "in steps" if asked.endswith(STEPS) else kind
+                kinds.setdefault(kind, []).append((f"{lessons.prefix} {asked}", answer))
+    if name == "pocket-lm":
+        other = [reckoning(Stream(seed, "test", i, "other pairs"), HELD[i % len(HELD)]) for i in range(n)]
+        kinds["reckoned, other pairs"] = other
+    out = {}
+    for kind, pairs in kinds.items():
+        said = replies(net, [asked for asked, _ in pairs])
+        out[kind] = np.array([a == b for a, (_, b) in zip(said, pairs, strict=True)], float)
+    return out
