@@ -37,7 +37,7 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def knocked(
-    net: nn.Module, layer: int, module: str, mode: Mode, base: nn.Module | None = None
+    net: nn.Module, layer: int, module: str, mode: str, base: nn.Module | None = None
 ) -> Iterator[None]:
     """The net with one module knocked out, and as it was afterwards, whatever happens inside.
 
