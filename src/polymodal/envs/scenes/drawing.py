@@ -1,4 +1,4 @@
-"""The pixels of a scene: shapes by implicit functions, so that no library's drawing is in them."""
+"""The pixels of a scene: shapes by implicit functions, no library's drawing in them."""
 
 from __future__ import annotations
 
