@@ -1,9 +1,10 @@
-"""Choices and ranks by hand; ties; chance; retrieval against torchmetrics and ir-measures."""
+"""Choices and ranks by hand; ties; chance; retrieval against scikit-learn."""
 
 import numpy as np
 import pytest
 
-from polymodal.systems.ranks import chance, chosen, galleries, ranked, retrieved
+from polymodal.systems.pictures import Option, Region
+from polymodal.systems.ranks import chance, chosen, galleries, ranked, retrieved, words_alone
 
 
 def test_a_choice_by_hand():
@@ -61,18 +62,26 @@ def test_retrieval_both_ways_with_several_texts():
         retrieved(images[:0], texts[:0], owner[:0])
 
 
-def test_recall_equals_ir_measures():
-    ir_measures = pytest.importorskip("ir_measures")
+def test_recall_equals_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(1)
     images, owner = unit(rng, 30), np.repeat(np.arange(30), 2)
     texts = images[owner] + 0.5 * rng.normal(size=(60, 8))
     _, back = retrieved(images, texts, owner)
-    scores = texts @ images.T
-    judged = [ir_measures.Qrel(str(j), str(owner[j]), 1) for j in range(60)]
-    told = [ir_measures.ScoredDoc(str(j), str(i), float(scores[j, i])) for j in range(60) for i in range(30)]
     for k in (1, 5):
-        theirs = ir_measures.calc_aggregate([ir_measures.R @ k], judged, told)[ir_measures.R @ k]
+        theirs = sklearn.top_k_accuracy_score(owner, texts @ images.T, k=k, labels=np.arange(30))
         assert (back <= k).mean() == pytest.approx(theirs)
+
+
+def test_words_alone_knows_what_words_tell_and_no_more():
+    false = (Option("a blue star", "colour"), Option("a green star", "colour"))
+    regions = [Region((0, 0, 1, 1), "a red star", {"hard": false})] * 5
+    score = words_alone(regions)
+    assert score("a red star") > score("a blue star")
+    assert score("") == 0
+    even = [Region((0, 0, 1, 1), c, {"hard": tuple(Option(o) for o in "abc" if o != c)}) for c in "abc"]
+    blind = words_alone(even)
+    assert blind("a") == blind("b") == blind("c")
 
 
 def test_shuffled_texts_are_at_chance():

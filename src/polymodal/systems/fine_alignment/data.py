@@ -34,7 +34,9 @@ class World:
         most: objects of a scene at most.
         shapes: so many of the world's shapes.
         colours: so many of its colours.
-        signs: signs on every second scene at most; 0 for none anywhere.
+        signs: signs of a scene at most; 0 for none anywhere.
+        every: one scene in so many has signs.
+        swap: 1 lets training negatives change the shape too, which scored ones keep.
         grey: 1 takes all colour from the pixels (a control).
         hold: 1 keeps pairs of shape and colour for the test (every fifth pair); see `held`.
         seed: of the world; `seed` of a training changes its scenes only.
@@ -49,6 +51,8 @@ class World:
     shapes: int = 5
     colours: int = 8
     signs: int = 0
+    every: int = 2
+    swap: int = 0
     grey: int = 0
     hold: int = 0
     seed: int = 0
@@ -77,7 +81,7 @@ class World:
     def scene(self, index: int, split: str) -> Scene:
         """One scene; where signs leave too little room, one has fewer of them."""
         shapes, colours = self.names()
-        most = self.signs if index % 2 else 0
+        most = self.signs if (index + 1) % self.every == 0 else 0
         for signs in range(most, -1, -1):
             try:
                 return scene(
@@ -97,7 +101,7 @@ class World:
         if self.grey:
             array = np.repeat(array.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
         train = split.startswith("train")
-        objects = [thing(made, i, train=train) for i in range(len(made.objects))]
+        objects = [thing(made, i, train=train, swap=self.swap > 0) for i in range(len(made.objects))]
         signs = [sign(made, i) for i in range(len(made.signs))]
         name = f"{split}-{index}"
         return Picture(
@@ -106,13 +110,15 @@ class World:
         )  # fmt: skip
 
 
-def thing(made: Scene, i: int, *, train: bool) -> Region:
+def thing(made: Scene, i: int, *, train: bool, swap: bool) -> Region:
     """An object: its phrase, and phrases that differ from it in one, two and three attributes."""
     one = made.objects[i]
+    what = ("size", "texture", "colour", "shape") if train and swap else captions.ATTRIBUTES
+    n = 10 if not train else 18 if swap else 11
     options = {
         name: tuple(
             Option(false.text, "+".join(false.changed))
-            for false in captions.negatives(made, i, changes=changes, n=11 if train else 10, seed=0)
+            for false in captions.negatives(made, i, changes=changes, n=n, attributes=what, seed=0)
         )
         for name, changes in CHANGES.items()
         if not train or name == "hard"

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional_loss, regions
-from polymodal.systems.pictures import Option, Picture, distinct
+from polymodal.systems.pictures import Option, Picture, distinct, plain
 from polymodal.systems.scoring import PREFIX
 
 LEXICON = {
@@ -196,8 +196,8 @@ def swapped(phrase: str, n: int, others: Iterable[str] = (), *, seed: int) -> tu
         for other in LEXICON[kind].split() if kind else ():
             if other != word.lower():
                 made.append(Option("".join([*words[:i], other, *words[i + 1 :]]), str(kind)))
-    known = {option.text for option in distinct("", map(Option, others))}
-    kept = [option for option in distinct(phrase, made) if option.text not in known]
+    known = {plain(other) for other in others}
+    kept = [option for option in distinct(phrase, made) if plain(option.text) not in known]
     order = np.random.default_rng(seed).permutation(len(kept))[:n]
     return tuple(kept[i] for i in sorted(order))
 

@@ -1,0 +1,239 @@
+"""Scenes as pictures, negatives that are false, batches, the three terms, lexicon swaps, resumed training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.envs.scenes import COLOURS
+from polymodal.media import Image
+from polymodal.nn.dual import Dual, hard_loss, info_nce, regional_loss, regions
+from polymodal.nn.pocket import Tokens, shelf
+from polymodal.systems.feeding import Deal, Fitting, Source, trained
+from polymodal.systems.fine_alignment import data, method
+from polymodal.systems.pictures import Option, Picture, Region
+from polymodal.systems.scoring import embedded, heat, scored
+
+WORLD = data.World(n=40, test=6, val=4, signs=2, fewest=2, most=4)
+
+
+@pytest.fixture(scope="module")
+def dual():
+    tokens = Tokens.from_folder(shelf.HOME / "pocket-clip")
+    return Dual.pocket(tokens, dim=32, layers=2, heads=2, size=48, seed=1).stretched()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [WORLD.picture(i, "train0") for i in range(8)]
+
+
+def test_a_world_from_text():
+    assert data.World.of("scenes?n=5&signs=1", size=64) == data.World(n=5, signs=1, size=64)
+    with pytest.raises(ValueError, match="no 'planets'"):
+        data.World.of("scenes?planets=3")
+
+
+def test_pictures_of_scenes(rows):
+    assert rows[0].image.pixels().shape == (48, 48, 3)
+    assert not [r for r in rows[0].regions if r.stratum == "sign"]  # every second scene has signs
+    assert [r for r in rows[1].regions if r.stratum == "sign"]
+    for picture in rows:
+        assert picture.long
+        assert len(picture.short) == 1
+        true = {r.phrase for r in picture.regions}
+        for region in picture.regions:
+            texts = [option.text for option in region.hard()]
+            assert len(texts) == len(set(texts)) == (10 if region.stratum == "sign" else 11)
+            assert not true & set(texts)
+            assert all("+" not in option.changed for option in region.hard())
+    assert rows[0] != WORLD.picture(0, "train1")
+    assert WORLD.picture(0, "train0").image.digest() == rows[0].image.digest()
+
+
+def test_scored_scenes_have_all_sets_and_others_phrases():
+    test = data.shown(WORLD, "test")
+    assert len(test) == 6
+    assert len(data.shown(WORLD, "val")) == 4
+    region = test[0].regions[0]
+    assert {k: len(v) for k, v in region.options.items()} == {
+        "hard": 10,
+        "medium": 10,
+        "easy": 10,
+        "trivial": 5,
+    }
+    assert {len(o.changed.split("+")) for o in region.options["easy"]} == {3}
+    own = {r.phrase for r in test[0].regions}
+    assert not own & {o.text for o in region.options["trivial"]}
+
+
+def test_grey_scenes_have_no_colour_and_held_pairs_stay_out():
+    grey = replace(WORLD, grey=1).picture(0, "test").image.pixels()
+    assert (grey == grey[..., :1]).all()
+    held = replace(WORLD, hold=1)
+    pairs = held.pairs()
+    assert len(pairs) == 8
+    seen = {(o.shape, o.colour) for i in range(60) for o in held.scene(i, "train0").objects}
+    assert not seen & pairs
+    assert all((s.shape, s.colour) in pairs for s in (held.scene(i, "held").objects[0] for i in range(5)))
+    assert {colour for _, colour in seen} == set(COLOURS)
+
+
+def test_tokenizer_texts_know_every_caption_word():
+    tokens = Tokens.from_folder(shelf.HOME / "pocket-clip")
+    assert len(tokens) == 512
+    said = " ".join(text for text in data.texts(5, 2))
+    words = {word.strip(".,?:") for word in said.split()}
+    spelt = [word for word in words if word and len(tokens.ids(word)) > 2]
+    assert not spelt
+
+
+def test_a_batch(dual, rows):
+    terms = method.Terms(0.1, 0.5, regions=2, negatives=3)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    assert batch.pixels.shape == (8, 3, 48, 48)
+    assert len(batch.longs) == len(batch.shorts) == 8
+    assert len(batch.index) == 16
+    assert batch.counts.tolist() == [3] * 16
+    assert len(batch.texts) == 16 + 48
+    again = method.gather(dual, terms, rows, (0, 0))
+    assert torch.equal(batch.texts, again.texts)
+    assert not torch.equal(batch.texts, method.gather(dual, terms, rows, (0, 1)).texts)
+    turns = method.gather(dual, replace(terms, captions="turns"), rows, (0, 0))
+    assert sorted(turns.longs.tolist() + turns.shorts.tolist()) == list(range(8))
+    assert not len(method.gather(dual, replace(terms, captions="short"), rows, (0, 0)).longs)
+    assert not len(method.gather(dual, method.Terms(), rows, (0, 0)).index)
+    assert Deal(lambda: batch).to("cpu").pixels is batch.pixels
+
+
+def test_controls_break_what_they_say(dual, rows):
+    terms = method.Terms(0.1, 0.5, regions=2, negatives=3)
+    plain = method.gather(dual, terms, rows, (0, 0))
+    moved = method.gather(dual, replace(terms, boxes=True), rows, (0, 0))
+    assert torch.equal(plain.texts, moved.texts)
+    pairs = zip(plain.boxes.reshape(-1, 2, 4), moved.boxes.reshape(-1, 2, 4), strict=True)
+    assert all(torch.equal(a.flip(0), b) for a, b in pairs)
+    donated = method.gather(dual, replace(terms, donors=True), rows, (0, 0))
+    assert torch.equal(plain.texts[:16], donated.texts[:16])
+    assert not torch.equal(plain.texts[16:], donated.texts[16:])
+    mine, theirs = ({tuple(row) for row in b.texts[16:].tolist()} for b in (plain, donated))
+    assert mine == theirs
+
+
+def test_attributes_take_turns():
+    options = [Option(f"c{i}", "colour") for i in range(7)] + [Option("s", "size")]
+    for seed in range(5):
+        found = method.in_turn(options, 3, np.random.default_rng(seed))
+        assert "s" in found
+        assert len(set(found)) == 3
+    assert method.in_turn(options, 20, np.random.default_rng(0)).__len__() == 8
+    assert method.in_turn(options, 0, np.random.default_rng(0)) == []
+
+
+def test_the_objective_is_its_three_terms_by_hand(dual, rows):
+    terms = method.Terms(0.1, 0.5, regions=2, negatives=3)
+    module = method.Aligner(dual)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    with torch.no_grad():
+        found = method.objective(terms)(module, batch)
+        v, maps = dual.image(batch.pixels), dual.dense(batch.pixels)
+        whole = info_nce(v, dual.text(batch.long, long=True), dual.scale)
+        whole = whole + info_nce(v, dual.text(batch.short), dual.scale)
+        r = regions(maps, batch.boxes, batch.index)
+        p, n = dual.text(batch.texts[:16]), dual.text(batch.texts[16:]).reshape(16, 3, -1)
+        local = regional_loss(r, p, module.regional())
+        hard = hard_loss(r, p, n, torch.ones(16, 3, dtype=torch.bool), module.hard())
+    assert float(found) == pytest.approx(float(whole + 0.1 * local + 0.5 * hard), abs=1e-5)
+
+
+def test_terms_without_their_texts_are_left_out(dual):
+    bare = [Picture(str(i), str(i), Image(np.full((48, 48, 3), i, np.uint8)), short=("x",)) for i in range(3)]
+    batch = method.gather(dual, method.Terms(0.1, 0.5), bare, (0,))
+    loss = method.objective(method.Terms(0.1, 0.5))(method.Aligner(dual), batch)
+    assert torch.isfinite(loss)
+    assert float(loss.detach()) > 0
+
+
+def test_both_paths_agree_on_short_texts_before_training(dual):
+    texts = ["a photo of a red star", "the small dotted blue ring in the middle"]
+    assert np.allclose(embedded(dual, texts), embedded(dual, texts, long=True), atol=1e-6)
+    long = ["a red star. " * 40]
+    assert not np.allclose(embedded(dual, long), embedded(dual, long, long=True), atol=1e-3)
+
+
+def test_lexicon_negatives_of_real_phrases():
+    found = method.swapped("A small wooden chair, red.", 50, ["a small wooden chair, blue"], seed=0)
+    texts = {option.text: option.changed for option in found}
+    assert texts["A large wooden chair, red."] == "size"
+    assert texts["A small metal chair, red."] == "material"
+    assert "A small wooden chair, blue." not in texts  # true of another region
+    assert texts["A small wooden chair, green."] == "colour"
+    assert len(method.swapped("A small wooden chair", 4, seed=0)) == 4
+    assert method.swapped("a chair", 5, seed=0) == ()
+    picture = Picture("a", "a", Image(np.zeros((8, 8, 3), np.uint8)), regions=(
+        Region((0, 0, 1, 1), "a red dog"), Region((0, 0, 1, 1), "a dog"),
+        Region((0, 0, 1, 1), "a blue cat", {"hard": (Option("x"),)}),
+    ))  # fmt: skip
+    first, second, third = method.negated(picture, 3).regions
+    assert len(first.hard()) == 3
+    assert (len(second.hard()), third.hard()) == (0, (Option("x"),))
+
+
+def test_a_training_that_stops_goes_on_to_the_same_numbers():
+    tokens = Tokens.from_folder(shelf.HOME / "pocket-clip")
+    terms = method.Terms(0.1, 0.5, regions=1, negatives=2)
+    feed = data.drawn(WORLD, seed=0)
+
+    def net():
+        return method.Aligner(Dual.pocket(tokens, dim=16, layers=1, heads=2, size=48, seed=0).stretched())
+
+    def go(module, **options):
+        def gather(pictures, draw):
+            return method.gather(module.dual, terms, pictures, draw)
+
+        return trained(module, method.objective(terms), feed, gather, Fitting(6, batch=8), seed=3, **options)
+
+    whole = go(net())
+    half = go(net(), until=3)
+    rest = go(net(), state=half["state"])
+    assert half["curve"][-1]["step"] == 3
+    assert all(np.array_equal(whole["weights"][k], rest["weights"][k]) for k in whole["weights"])
+    assert whole["curve"][-1] == rest["curve"][-1]
+
+
+def test_epochs_are_whole_and_differ():
+    source = Source(10, lambda i: i)
+    first = list(source.epoch(0, 4, seed=0))
+    assert [len(rows) for rows in first] == [4, 4]
+    assert len({i for rows in first for i in rows}) == 8
+    assert first == list(source.epoch(0, 4, seed=0))
+    assert first != list(source.epoch(1, 4, seed=0))
+    assert [len(rows) for rows in Source(3, lambda i: i).epoch(0, 8, seed=0)] == [3]
+
+
+def test_scores_are_cosines_in_the_order_of_regions(dual):
+    test = data.shown(WORLD, "test")
+    found = scored(dual.eval(), test, ["circle", "square"])
+    flat = [(i, region) for i, one in enumerate(test) for region in one.regions]
+    assert len(found.own) == len(flat)
+    assert found.classes.shape == (len(flat), 2)
+    k = len(flat) - 1
+    i, region = flat[k]
+    with torch.no_grad():
+        maps = dual.dense(dual.prepare([test[i].image.pixels()]))
+        vector = regions(maps, torch.tensor([region.box]), torch.zeros(1, dtype=torch.long))[0].numpy()
+    name = next(name for name, options in region.options.items() if options)
+    texts = [region.phrase, *(o.text for o in region.options[name])]
+    expected = embedded(dual, texts) @ vector
+    assert found.own[k] == pytest.approx(expected[0], abs=1e-5)
+    assert found.rivals[name][k] == pytest.approx(expected[1:], abs=1e-5)
+    empty = (
+        next(key for key in found.rivals if key not in region.options)
+        if len(found.rivals) > len(region.options)
+        else name
+    )
+    assert len(found.rivals[empty][k]) == len(region.options.get(empty, ()))
+    warm = heat(dual, test[0].image, "the red star")
+    assert warm.pixels().shape == test[0].image.pixels().shape
+    assert scored(dual, [replace(test[0], regions=())]).own.shape == (0,)
