@@ -59,7 +59,7 @@ def qwen2_vl() -> tuple[Any, Any]:
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0}
     config = transformers.Qwen2VLConfig(
         vision_config={"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2},
-        text_config=TEXT | {"rope_parameters": rope},
+        text_config=TEXT | {"rope_parameters": rope, "rms_norm_eps": 1e-6},
         image_token_id=63,
         vision_start_token_id=62,
     )

@@ -12,7 +12,7 @@ def test_unknown_words_name_the_known() -> None:
     ):
         Recipe("ties")
     with pytest.raises(ValueError, match="density"):
-        Recipe(density=0)
+        Recipe(density=0.0)
     with pytest.raises(ValueError, match="keep or merge"):
         Recipe(embeddings="yes")
     with pytest.raises(ValueError, match="finite"):

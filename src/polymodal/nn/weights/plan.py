@@ -109,7 +109,7 @@ class Plan:
                         *first,
                         *more,
                         *sizes,
-                        "Turn a refusal into `kept from the target` with --allow NAME, globs too.",
+                        "--allow NAME (or a glob) keeps a tensor from the target, or accepts a setting.",
                     )
                 )
             )
