@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from polymodal.runs import Run
     from polymodal.systems.fine_alignment import method
 
-GALLERY = 100  # pictures that a caption is looked for among
+GALLERY, SHOWN = 100, 6  # pictures that a caption is looked for among; in the report
 ROUND = 100  # steps after which a long training is remembered
-SHUFFLED = ("shuffled boxes", "shuffled negatives")
-GREY, SHOWN = "grey pictures", 6
+SHUFFLED, GREY = ("shuffled boxes", "shuffled negatives"), "grey pictures"
 ARMS = ("global", "regional", "hard", *SHUFFLED, "short")
-POCKET = "scenes?n=60000&test=1000&val=100&fewest=2&most=5&shapes=8&signs=2"
+POCKET = "scenes?n=60000&test=500&val=100&fewest=2&most=5&shapes=8&signs=2"
 ABOUT = (
     "Drawn scenes of coloured, textured shapes with captions, boxes and phrases. Arms share the start, the "
     "order of pictures and the steps; seeds differ in weights and scenes, and are scored on the same scenes."
