@@ -111,7 +111,7 @@ def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
     """A picture and six things to ask about it; every third has two signs."""
     if index % 3:
         scene, first = questions.ask(index, family=stream.pick(FAMILIES), split=split, seed=seed)
-        asked = [(q.question, q.answer) for q in (first, *several(scene, 6, seed=seed))]
+        asked = [(q.question, q.answer) for q in (first, *several(scene, 8, seed=seed))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     known = stream.uniform() < 0.7  # of the others only the numbers are asked
     table = SEEN if known else ALL
@@ -133,7 +133,7 @@ KNOWN = frozenset(SEEN)
 COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
-    "pocket-vlm": (Course("captions", 500, 32, 2e-3, 16_000), Course("vlm", 5000, 32, 1e-3, 40_000)),
+    "pocket-vlm": (Course("captions", 250, 32, 2e-3, 8_000), Course("vlm", 1500, 32, 1.5e-3, 30_000)),
 }
 
 
@@ -345,7 +345,11 @@ def joined(
     """A copy of the target whose layers and last norm are the merge; its names have a `prefix` more."""
     own = target.state_dict()
     others = [
-        {prefix + name: x for name, x in net.state_dict().items() if "embed_tokens" not in name}
+        {
+            prefix + name: x
+            for name, x in net.state_dict().items()
+            if ".layers." in name or "model.norm." in name
+        }
         for net in (donor, *([base] if base is not None else []))
     ]
     net = copy.deepcopy(target)
