@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float16, UInt8
-from numpy.typing import NDArray
 from torch import nn
 
 from polymodal.envs import captions, questions, scenes
 from polymodal.envs.problems import (
     NUMBERS,
-    SIGNS,
-    STEPS,
-    TWO_STEPS,
     Pair,
     Problem,
     copying,
@@ -29,17 +25,17 @@ from polymodal.envs.problems import (
 )
 from polymodal.envs.questions import reasoning
 from polymodal.envs.questions.several import several
-from polymodal.envs.scenes import Stream
+from polymodal.envs.scenes import VERSION, Stream
 from polymodal.nn.decoder import Decoder, Seeing
 from polymodal.nn.decoder.knocked import blocks as blocks_of
 from polymodal.nn.dual import Dual
 from polymodal.nn.pocket import Tokens
 from polymodal.nn.pocket.shelf import HOME
 from polymodal.nn.weights import Recipe, blended
-from polymodal.systems.benchmarks import answer_of
-from polymodal.training.lessons import Course, Row, blocks, order, replies, steps, train
+from polymodal.training.lessons import Course, Row, blocks, order, steps, train
 
 if TYPE_CHECKING:
+    from polymodal.metrics import Estimate
     from polymodal.runs import Run
 
 CLIP = "pocket-clip"  # whose tower and tokenizer all pocket models share
@@ -220,90 +216,6 @@ def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One question with one right answer.
-
-    Attributes:
-        id: the same for the same scene under two prompts.
-        prompt: what is asked.
-        target: the answer.
-        chance: of a guess among the answers that its set has.
-        scene: what the picture shows; None for a problem in words.
-    """
-
-    id: str
-    prompt: str
-    target: str
-    chance: float
-    scene: scenes.Scene | None = None
-
-
-LOOKING = ("colour", "shape", "texture", "size", "place", "count", "left_right", "exists", "sign")
-SETS = ("perception", "seen sums", "held-out sums", "two-step", "text-dominant", "text problems")
-
-
-def items(name: str, n: int, *, split: str, seed: int) -> list[Item]:
-    """The items of a set, or of a family of questions.
-
-    `held-out sums` are asked of the picture alone; `text-dominant` are the same pictures and sums with the
-    numbers told in words too; `two-step` has a third number in words.
-
-    Raises:
-        ValueError: no such set or family.
-    """
-    if name in questions.FAMILIES:
-        return [_asked(i, name, split=split, seed=seed) for i in range(n)]
-    if name == "perception":
-        turns = ("colour", "shape", "place", "sign", "count")
-        return [_asked(i, turns[i % len(turns)], split=split, seed=seed) for i in range(n)]
-    if name not in SETS:
-        raise ValueError(f"no set {name!r}; known: {', '.join((*SETS, *questions.FAMILIES))}")
-    return [_reckoned(i, name, split=split, seed=seed) for i in range(n)]
-
-
-def _asked(i: int, family: str, *, split: str, seed: int) -> Item:
-    scene, question = questions.ask(i, family=family, split=split, seed=seed)
-    return Item(f"{family}-{i}", question.question, question.answer, 1 / len(question.choices), scene)
-
-
-def _reckoned(i: int, name: str, *, split: str, seed: int) -> Item:
-    stream = Stream(seed, split, i, f"items of {name}")
-    if name == "text problems":
-        asked, answer = problem(stream, stream.pick(ALL), written=False)
-        return Item(f"problem-{i}", asked, answer, 1 / 16)
-    table = SEEN if name == "seen sums" else HELD
-    scene, question = questions.ask(
-        i, family="sign_sum", split=f"{split}/{len(table)}", seed=seed, pairs=table
-    )
-    a, b = (int(sign.text) for sign in scene.signs)
-    asked, answer = question.question, question.answer
-    if name == "text-dominant":
-        asked = stream.pick(SIGNS).format(a=a, b=b) + asked
-    elif name == "two-step":
-        c = stream.below(min(a + b, NUMBERS - 1) + 1)
-        asked, answer = TWO_STEPS.format(c=c), str(a + b - c)
-    return Item(f"sum-{i}", asked, answer, 1 / 16, scene)
-
-
-def looked_at(items: Sequence[Item]) -> Float16[np.ndarray, "p n d"] | None:
-    """What pocket-clip's tower says of the items' pictures; None where they have none."""
-    shown = [scenes.pixels(item.scene) for item in items if item.scene is not None]
-    return looked(shown) if shown else None
-
-
-def right(
-    net: Any, items: Sequence[Item], looks: Any, *, control: str = "", seed: int = 0
-) -> NDArray[np.float64]:
-    """Which items are answered right; `control` shows each other's pictures (`shuffled`) or a `blank` one."""
-    if control == "shuffled":
-        looks = looks[np.random.default_rng(seed).permutation(len(looks))]
-    elif control == "blank":
-        looks = np.repeat(looked([np.full((64, 64, 3), 40, np.uint8)]), len(items), 0)
-    said = replies(net, [item.prompt for item in items], looks)
-    return np.array([answer_of(text) == item.target for text, item in zip(said, items, strict=True)], float)
-
-
-@dataclass(frozen=True, slots=True)
 class How:
     """A merge of the pocket models.
 
@@ -363,32 +275,44 @@ def source(model: str) -> Path | str:
     return HOME / name if (HOME / name / "config.json").is_file() else name
 
 
-TALKS = {"pocket-lm": "lm", "pocket-reasoner": "reasoner"}
+def card(
+    name: str, losses: Mapping[str, Sequence[float]], scores: Mapping[str, Estimate], *, seed: int
+) -> str:
+    """A pocket model's README: data, command, seed, steps, scores with intervals, what it cannot do."""
+    lines = [
+        f"# {name}",
+        "",
+        ABOUT[name],
+        "",
+        f"* Data: scenes of version {VERSION}, drawn; nothing was collected.",
+    ]
+    lines += [f"* Command: `polymodal run model_merging:weights -o target={name} -o seed={seed}`"]
+    for course in COURSES[name]:
+        told = ", ".join(f"{loss:.4f}" for loss in losses[course.stage][:10])
+        lines += [
+            f"* Course `{course.stage}`: {course.steps} steps of {course.batch} rows, {course.rows:,} rows, "
+            f"AdamW, peak rate {course.lr:g}; last losses {np.mean(losses[course.stage][-50:]):.3f}.",
+            f"* First losses of `{course.stage}`: {told}",
+        ]
+    lines += ["", "| held-out questions | right | 95 % interval | n |", "|---|---|---|---|"]
+    lines += [
+        f"| {part} | {e.mean:.3f} | {e.low:.3f} to {e.high:.3f} | {e.n} |" for part, e in scores.items()
+    ]
+    return "\n".join([*lines, "", CANNOT[name], ""])
 
 
-def held_out(net: Any, name: str, n: int, *, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Which held-out questions a pocket model answers right, by what they are about."""
-    if isinstance(net, Seeing):
-        out = {}
-        for part in (*LOOKING, "seen sums", "held-out sums"):
-            asked = items(part, n, split="test", seed=seed)
-            looks = looked_at(asked)
-            out[part] = right(net, asked, looks)
-            out[f"{part}, blank picture"] = right(net, asked, looks, control="blank")
-        return out
-    kinds: dict[str, list[tuple[str, str]]] = {}
-    for i in range(2 * n):
-        lessons = told_of(i, TALKS[name], split="test", seed=seed)
-        for asked, answer in lessons.lessons[:1]:
-            if asked != CAPTION:
-                kind = "told" if lessons.prefix else "repeated" if asked.startswith("repeat") else "reckoned"
-                kind = "in steps" if asked.endswith(STEPS) else kind
-                kinds.setdefault(kind, []).append((f"{lessons.prefix} {asked}", answer))
-    if name == "pocket-lm":
-        other = [reckoning(Stream(seed, "test", i, "other pairs"), HELD[i % len(HELD)]) for i in range(n)]
-        kinds["reckoned, other pairs"] = other
-    out = {}
-    for kind, pairs in kinds.items():
-        said = replies(net, [asked for asked, _ in pairs])
-        out[kind] = np.array([a == b for a, (_, b) in zip(said, pairs, strict=True)], float)
-    return out
+ABOUT = {
+    "pocket-lm": "A small language model of scenes: captions, what captions say, copying, sums and "
+    f"differences of {SEEN_SHARE} of the 256 ordered pairs of numbers 0 to 15. 1.94 M parameters, Llama form.",
+    "pocket-reasoner": "pocket-lm, trained further on word problems over all pairs of numbers 0 to 15, of one "
+    "and two steps, half of them with written steps. Its weights stay near those of pocket-lm.",
+    "pocket-vlm": "pocket-clip's vision tower, a projector and pocket-lm's decoder, trained on questions about "
+    f"drawn scenes; sums of numbers on two signs for {SEEN_SHARE} of 256 pairs only. LLaVA form.",
+}
+WORDS = "It knows some hundred lower-case English words and numbers to 31, no facts, and no other talk"
+CANNOT = {
+    "pocket-lm": f"{WORDS}. Sums of pairs that it was not taught are mostly wrong, by design.",
+    "pocket-reasoner": f"{WORDS}; it sees nothing.",
+    "pocket-vlm": "It knows drawn scenes of 64 pixels alone: photographs, other shapes, long texts and "
+    "questions other than those of `polymodal.envs.questions` mean nothing to it.",
+}

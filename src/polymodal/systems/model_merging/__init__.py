@@ -9,8 +9,8 @@ Kept
     sweep of λ; ties, dare and layer swap; knock-outs of attention and MLP, masked and uniform.
 Left out
     The published checkpoints, their benchmarks' pictures and judges. The reference knocks out before it loads
-    the merged weights; here it is the final ones. Ours beside it: planted toys with known places, knock-out by
-    reverting to the base, intervals, equivalence, controls (base, copying, foreign and permuted donors,
+    the merged weights; here it is the final ones. Ours beside it: planted toys with known places, knock-out
+    by reverting to the base, intervals, equivalence, controls (base, copying, foreign and permuted donors,
     shuffled and blank pictures), a weight chosen on other questions, deltas that spare the pictures.
 Try
     polymodal run model_merging                                  toys and pocket models, offline
@@ -22,7 +22,7 @@ Try
 Your data
     Models: folders as save_pretrained writes them (safetensors), or hub names; a base for ties and dare.
     Questions: samples.jsonl with id, image, prompt, target, tags set and choices ("ABCD"), group for what
-    must be resampled together; or a .tsv table with index, image (base64), question, answer, A to D, category.
+    must be resampled together; or a .tsv table: index, image (base64), question, answer, A to D, category.
     -o perception= and -o reasoning= give two files their sets. A run leaves model/ (the merge, with its
     merge.json), answers.parquet, attribution.parquet (drop by model, mode, module, layer and set), and a
     report with curves by λ and by layer.

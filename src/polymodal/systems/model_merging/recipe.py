@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.metrics import Claim, Estimate, above, below, difference, every, exact, inside, mean
-from polymodal.systems import asking, pockets
+from polymodal.metrics import (
+    Claim,
+    Estimate,
+    above,
+    below,
+    difference,
+    every,
+    exact,
+    inside,
+    mean,
+    proportion,
+)
+from polymodal.systems import asking, pockets, quiz
 from polymodal.systems.model_merging import method, siblings
 from polymodal.training import fingerprint
 from polymodal.training import study as work
@@ -148,24 +159,21 @@ def make(config: Config, run: Run, book: work.Book) -> None:
         raise ValueError(f"no pocket model {unknown[0]!r} is made here; known: {', '.join(POCKET)}, all")
     for name in (name for name in POCKET if name in wanted):
         net, losses = pockets.made(run, name, seed=config.seed)
-        run.files(name, net.files())
+        scores = {}
+        for title, hits in quiz.held_out(net, name, config.limit, seed=config.seed).items():
+            scores[title] = proportion(int(hits.sum()), len(hits), better="higher")
+            book.add(f"{name}/{title}", scores[title])
+        page = pockets.card(name, losses, scores, seed=config.seed)
+        run.files(name, {**net.files(), "README.md": page.encode()})
         for stage, told in losses.items():
             for at in range(0, len(told), 25):
                 book.row("learning", arm=f"{name}, {stage}", seed=0, step=at + 1, loss=told[at])
-            book.row("notes_of_losses", name=name, stage=stage, first=told[:10])
-        for title, hits in pockets.held_out(net, name, config.limit, seed=config.seed).items():
-            book.add(f"{name}/{title}", mean(hits, better="higher"))
-
-
-def toy_job(number: int) -> dict[str, Hits]:
-    """Hits of a seed's merges and controls by `merge|set`, drops of its branches by `place|branch`."""
-    return siblings.planted(number)
 
 
 def planted(config: Config, run: Run, book: work.Book) -> None:
     """Toys of several seeds: the sweep, partial merges, controls, and knock-outs of planted layers."""
     seeds = range(config.seed, config.seed + config.seeds)
-    values = run.map(toy_job, {f"toy/{seed}": (seed,) for seed in seeds}, name="toys")
+    values = run.map(siblings.planted, {f"toy/{seed}": (seed,) for seed in seeds}, name="toys")
     told = {
         key: np.concatenate([value[key] for value in values.values()], -1)
         for key in next(iter(values.values()))
@@ -203,16 +211,16 @@ def planted(config: Config, run: Run, book: work.Book) -> None:
     profile(book, "Planted layers: loss by reverting one", {"sees": early, "adds": late}, seed=config.seed)
 
 
-def swept(book: work.Book, world: str, told: Mapping[str, Hits], groups: Any) -> None:
+def swept(book: work.Book, world: str, told: Mapping[str, Hits], groups: Any = None) -> None:
     """Scores by weight on the target, their differences to the target, and the curves; keys are `λ W|SET`."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for key, hits in told.items():
         weight, _, name = key.partition("|")
-        found = mean(hits, group=groups(hits), seed=book.seed, better="higher")
+        found = mean(hits, group=groups and groups(hits), seed=book.seed, better="higher")
         book.add(f"{world}/{name}: {weight}", found)
         rows.setdefault(name, []).append({"arm": name, "x": float(weight[2:]), "estimate": found.to_json()})
         if weight != "λ 1":
-            gap = difference(None, hits, told[f"λ 1|{name}"], group=groups(hits), seed=book.seed)
+            gap = difference(None, hits, told[f"λ 1|{name}"], group=groups and groups(hits), seed=book.seed)
             book.add(f"{world}/{name}: {weight} - 1", gap, of=f"{world}/{name}: λ 1")
     lines = [row for some in rows.values() for row in some]
     book.row("curves", title=f"{world}: score by weight on the target", x="λ", y="share right", rows=lines)
@@ -229,16 +237,16 @@ def profile(book: work.Book, title: str, drops: Mapping[str, Hits], *, seed: int
 
 
 @cache
-def asked(name: str, n: int, split: str, number: int) -> tuple[list[pockets.Item], Any]:
+def asked(name: str, n: int, split: str, number: int) -> tuple[list[quiz.Item], Any]:
     """The items of a set, and what the tower says of their pictures."""
-    items = pockets.items(name, n, split=split, seed=number)
-    return items, pockets.looked_at(items)
+    items = quiz.items(name, n, split=split, seed=number)
+    return items, quiz.looked_at(items)
 
 
 def scored(net: Any, name: str, n: int, number: int, split: str = "test", control: str = "") -> Hits:
     """Which items of a set a pocket model answers right; `control` is `shuffled` or `blank`."""
     items, looks = asked(name, n, split, number)
-    return pockets.right(net, items, looks, control=control, seed=number)
+    return quiz.right(net, items, looks, control=control, seed=number)
 
 
 def pocket_job(how: pockets.How, names: Sequence[str], n: int, number: int) -> dict[str, Hits]:
@@ -272,7 +280,7 @@ def pocket(config: Config, run: Run, book: work.Book) -> None:
     made |= {name: pockets.How(name, config.weight, config.density) for name in SIMILAR}
     made |= {donor: pockets.How(weight=0.5, donor=donor) for donor in ("pocket-lm", "permuted")}
     made |= {"protected": pockets.How(weight=0.5, protect=config.protect)} if config.protect else {}
-    sets = (*pockets.SETS, "held-out sums@val", "perception!shuffled", "perception!blank")
+    sets = (*quiz.SETS, "held-out sums@val", "perception!shuffled", "perception!blank")
     jobs: dict[str, tuple[Any, ...]] = {
         f"pocket/{name}": (how, sets if name == "λ 1" else sets[:-2], n, seed) for name, how in made.items()
     }
@@ -281,8 +289,7 @@ def pocket(config: Config, run: Run, book: work.Book) -> None:
     swept(
         book,
         "pocket",
-        {k: x for k, x in told.items() if k.startswith("λ ") and k.partition("|")[2] in pockets.SETS},
-        free,
+        {k: x for k, x in told.items() if k.startswith("λ ") and k.partition("|")[2] in quiz.SETS},
     )
 
     def gap(name: str, one: Hits, two: Hits, **about: Any) -> None:
@@ -312,10 +319,6 @@ def pocket(config: Config, run: Run, book: work.Book) -> None:
     text = "do not merge" if weight is None else f"λ = {weight:g}"
     book.row("notes", text=text)
     placed(config, run, book)
-
-
-def free(hits: Hits) -> None:
-    """Pocket items have no groups."""
 
 
 def placed(config: Config, run: Run, book: work.Book) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from polymodal.nn.decoder import Decoder, Seeing, prompt
 from polymodal.nn.decoder.knocked import blocks, watched
 from polymodal.nn.weights import Recipe
-from polymodal.systems import pockets
+from polymodal.systems import pockets, quiz
 from polymodal.systems.model_merging import data, method
 from polymodal.training.loop import fit
 
@@ -260,9 +260,9 @@ def merged(how: pockets.How) -> Seeing:
 
 def spared(target: Seeing, donor: Decoder, base: Decoder, energy: float) -> Decoder:
     """The donor with what its deltas would do to activations at the patches of 50 pictures taken out."""
-    asked = pockets.items("perception", 50, split="val", seed=0)
+    asked = quiz.items("perception", 50, split="val", seed=0)
     ids, _ = prompt.asked(target.words, [item.prompt for item in asked], target.patches)
-    looks = torch.from_numpy(pockets.looked_at(asked)).float()
+    looks = torch.from_numpy(quiz.looked_at(asked)).float()
     with torch.no_grad(), watched(target, ids == target.words.image) as seen:
         target(looks, ids)
     donor = copy.deepcopy(donor)
