@@ -129,7 +129,7 @@ KNOWN = frozenset(SEEN)
 COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
-    "pocket-vlm": (Course("captions", 250, 32, 2e-3, 8_000), Course("vlm", 1500, 32, 1.5e-3, 30_000)),
+    "pocket-vlm": (Course("captions", 250, 32, 2e-3, 8_000), Course("vlm", 2400, 16, 1e-3, 30_000)),
 }
 
 
@@ -302,11 +302,11 @@ def card(
 
 
 ABOUT = {
-    "pocket-lm": "A small language model of scenes: captions, what captions say, copying, sums and "
-    f"differences of {SEEN_SHARE} of the 256 ordered pairs of numbers 0 to 15. 1.94 M parameters, Llama form.",
-    "pocket-reasoner": "pocket-lm, trained further on word problems over all pairs of numbers 0 to 15, of one "
-    "and two steps, half of them with written steps. Its weights stay near those of pocket-lm.",
-    "pocket-vlm": "pocket-clip's vision tower, a projector and pocket-lm's decoder, trained on questions about "
+    "pocket-lm": "A small language model of scenes: captions, what they say, copying, sums and "
+    f"differences of {SEEN_SHARE} of the 256 ordered pairs of numbers 0 to 15. 1.94 M parameters.",
+    "pocket-reasoner": "pocket-lm, trained further on word problems over all pairs of numbers, of "
+    "one and two steps, half of them with written steps. Its weights stay near those of pocket-lm.",
+    "pocket-vlm": "pocket-clip's vision tower, a projector and pocket-lm's decoder, for questions about "
     f"drawn scenes; sums of numbers on two signs for {SEEN_SHARE} of 256 pairs only. LLaVA form.",
 }
 WORDS = "It knows some hundred lower-case English words and numbers to 31, no facts, and no other talk"

@@ -241,7 +241,7 @@ def likeness(one: nn.Module, two: nn.Module) -> NDArray[np.float64]:
     """Cosine of two nets' matrices, layer by layer."""
     pairs = zip(method.blocks(one), method.blocks(two), strict=True)
     flat = (
-        [torch.cat([p.flatten() for p in block.parameters() if p.ndim == 2]) for block in pair]
+        [torch.cat([p.detach().flatten() for p in block.parameters() if p.ndim == 2]) for block in pair]
         for pair in pairs
     )
     return np.array([float(nn.functional.cosine_similarity(a, b, dim=0)) for a, b in flat])
