@@ -17,6 +17,7 @@ from polymodal.nn.weights.plan import Merge, Plan
 from polymodal.nn.weights.sparse import BLOCK
 
 CHUNK = 8 << 20
+MOST = 2 << 20  # bytes held of a piece at most, whatever the chunk: they stay in the cache
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 Block = Float[Tensor, " n"]
 
@@ -70,7 +71,7 @@ class Source:
 
 
 def pieces(plan: Plan, merge: Merge, chunk: int = CHUNK) -> Iterator[Piece]:
-    """One merged tensor, rounded to the target's type, in pieces of at most `chunk` bytes.
+    """One merged tensor, rounded to the target's type, in pieces of at most `chunk` bytes and 2 MB.
 
     Chunks of any size give the same bytes in all. Torch should run on one thread.
 
@@ -80,7 +81,7 @@ def pieces(plan: Plan, merge: Merge, chunk: int = CHUNK) -> Iterator[Piece]:
     """
     view, kind = merge.view, TYPES[merge.view.entry.dtype]
     most = float(torch.finfo(kind).max)
-    step = max(64, chunk // view.width // 64 * 64)  # whole vectors
+    step = max(64, min(chunk, MOST) // view.width // 64 * 64)  # whole vectors
     room = torch.empty(min(step, view.size), dtype=kind)
     data = memoryview(room.view(torch.uint8).numpy())  # type: ignore[arg-type]
     sources = [Source(model.folder, one) for model, one in plan.read_by(merge)]
