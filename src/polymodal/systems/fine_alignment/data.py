@@ -18,6 +18,10 @@ from polymodal.systems.pictures import Option, Picture, Region
 
 CHANGES = {"hard": 1, "medium": 2, "easy": 3}  # attributes that differ
 KEPT = 10_000  # scenes that are held in memory
+SWAPS = (
+    (captions.ATTRIBUTES, 11), (("size", "texture", "colour", "shape"), 18), (("texture", "shape"), 10),
+)  # fmt: skip
+"""Attributes that training negatives change, and how many there are without a change of place."""
 SIGNS = ("the number {}", "a sign with the number {} {}", "{1} is a sign with the number {0}")
 
 
@@ -36,7 +40,8 @@ class World:
         colours: so many of its colours.
         signs: signs of a scene at most; 0 for none anywhere.
         every: one scene in so many has signs.
-        swap: 1 lets training negatives change the shape too, which scored ones keep.
+        swap: 1 lets training negatives change the shape too, which scored ones keep; 2 the texture and the
+            shape alone, which are learnt last.
         grey: 1 takes all colour from the pixels (a control).
         hold: 1 keeps pairs of shape and colour for the test (every fifth pair); see `held`.
         seed: of the world; `seed` of a training changes its scenes only.
@@ -101,7 +106,7 @@ class World:
         if self.grey:
             array = np.repeat(array.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
         train = split.startswith("train")
-        objects = [thing(made, i, train=train, swap=self.swap > 0) for i in range(len(made.objects))]
+        objects = [thing(made, i, train=train, swap=self.swap) for i in range(len(made.objects))]
         signs = [sign(made, i) for i in range(len(made.signs))]
         name = f"{split}-{index}"
         return Picture(
@@ -110,11 +115,11 @@ class World:
         )  # fmt: skip
 
 
-def thing(made: Scene, i: int, *, train: bool, swap: bool) -> Region:
+def thing(made: Scene, i: int, *, train: bool, swap: int) -> Region:
     """An object: its phrase, and phrases that differ from it in one, two and three attributes."""
     one = made.objects[i]
-    what = ("size", "texture", "colour", "shape") if train and swap else captions.ATTRIBUTES
-    n = 10 if not train else 18 if swap else 11
+    what, n = SWAPS[swap if train else 0]
+    n = n if train else 10
     options = {
         name: tuple(
             Option(false.text, "+".join(false.changed))
