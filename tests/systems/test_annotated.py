@@ -8,10 +8,10 @@ import PIL.Image
 import pytest
 
 from polymodal.media import Image, Invalid, Sample
-from polymodal.systems import annotated
-from polymodal.systems.annotated import counted, parted, pictures, usable
+from polymodal.systems.alignment import annotated
+from polymodal.systems.alignment.annotated import counted, parted, pictures, usable
+from polymodal.systems.alignment.pictures import Picture
 from polymodal.systems.fine_alignment.readers import read
-from polymodal.systems.pictures import Picture
 
 NLVR = Path(__file__).parents[2] / "../shared/data/nlvr_dev"
 

@@ -12,7 +12,8 @@ import pytest
 from polymodal.nn.dual import Dual
 from polymodal.nn.pocket import shelf as pocket
 from polymodal.runs import Run, read_result, report
-from polymodal.systems import aligned, shelf
+from polymodal.systems import shelf
+from polymodal.systems.alignment import aligned
 from polymodal.systems.fine_alignment import recipe
 
 NLVR = Path(__file__).parents[2] / "../shared/data/nlvr_dev"

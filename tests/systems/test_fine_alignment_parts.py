@@ -10,10 +10,10 @@ from polymodal.envs.scenes import COLOURS
 from polymodal.media import Image
 from polymodal.nn.dual import Dual, hard_loss, info_nce, regional_loss, regions
 from polymodal.nn.pocket import Tokens, shelf
-from polymodal.systems.feeding import Deal, Fitting, Source, trained
+from polymodal.systems.alignment.feeding import Deal, Fitting, Source, trained
+from polymodal.systems.alignment.pictures import Option, Picture, Region
+from polymodal.systems.alignment.scoring import embedded, heat, scored
 from polymodal.systems.fine_alignment import data, method
-from polymodal.systems.pictures import Option, Picture, Region
-from polymodal.systems.scoring import embedded, heat, scored
 
 WORLD = data.World(n=40, test=6, val=4, signs=2, fewest=2, most=4)
 

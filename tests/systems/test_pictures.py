@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polymodal.media import Image
-from polymodal.systems.pictures import (
+from polymodal.systems.alignment.pictures import (
     Option,
     Picture,
     Region,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from polymodal.systems.pictures import Option, Region
-from polymodal.systems.ranks import chance, chosen, galleries, ranked, retrieved, words_alone
+from polymodal.systems.alignment.pictures import Option, Region
+from polymodal.systems.alignment.ranks import chance, chosen, galleries, ranked, retrieved, words_alone
 
 
 def test_a_choice_by_hand():

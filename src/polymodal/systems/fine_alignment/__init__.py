@@ -1,4 +1,4 @@
-"""Fine-grained alignment: regions, phrases and hard negatives beside whole pictures (arXiv 2505.05071).
+"""Fine-grained alignment: regions and hard negatives beside pictures (arXiv 2505.05071).
 
 Claim
     A CLIP that also learns from regions with phrases, and from ten near-miss phrases a region, tells fine

@@ -1,4 +1,4 @@
-"""Scenes as pictures with captions, boxes and negatives; real data by its splits; epochs of either."""
+"""Scenes as pictures with captions, boxes and negatives; what a tokenizer learns from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from polymodal.envs import captions
 from polymodal.envs.questions import FAMILIES, ask
 from polymodal.envs.scenes import COLOURS, SHAPES, Scene, Stream, pixels, scene
 from polymodal.media import Image
-from polymodal.systems.feeding import Source
-from polymodal.systems.pictures import Option, Picture, Region
+from polymodal.systems.alignment.feeding import Source
+from polymodal.systems.alignment.pictures import Option, Picture, Region
 
 CHANGES = {"hard": 1, "medium": 2, "easy": 3}  # attributes that differ
 KEPT = 10_000  # scenes that are held in memory

@@ -1,4 +1,4 @@
-"""Three terms over one dual encoder: whole pictures, regions, hard negatives; negatives without a model."""
+"""Three terms over one dual encoder: pictures, regions, hard negatives; a lexicon of swaps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional_loss, regions
-from polymodal.systems.pictures import Option, Picture, distinct, plain
-from polymodal.systems.scoring import PREFIX
+from polymodal.systems.alignment.pictures import Option, Picture, distinct, plain
+from polymodal.systems.alignment.scoring import PREFIX
 
 LEXICON = {
     "colour": "red green blue yellow purple orange cyan white black brown grey pink",

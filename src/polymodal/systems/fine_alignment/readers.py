@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from polymodal.media import Invalid, Sample
-from polymodal.systems.annotated import pictures
-from polymodal.systems.pictures import Picture
+from polymodal.systems.alignment.annotated import pictures
+from polymodal.systems.alignment.pictures import Picture
 
 
 def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from polymodal.envs import scenes
 from polymodal.metrics import Claim, Estimate, above, below, every, over_seeds
-from polymodal.systems import aligned, annotated, ranks
-from polymodal.systems.aligned import Values
-from polymodal.systems.feeding import Fitting, Source, loaded, trained
+from polymodal.systems.alignment import aligned, annotated, ranks
+from polymodal.systems.alignment.aligned import Values
+from polymodal.systems.alignment.feeding import Fitting, Source, loaded, trained
+from polymodal.systems.alignment.pictures import Picture
 from polymodal.systems.fine_alignment import data
-from polymodal.systems.pictures import Picture
 from polymodal.training import fingerprint
 from polymodal.training.study import Book
 
@@ -367,7 +367,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
 
 def shown(config: Config, run: Run, book: Book, dual: Dual, test: Sequence[Picture]) -> None:
     """Where the encoder sees a phrase: pictures of the report with the heat of one of their phrases."""
-    from polymodal.systems.scoring import heat
+    from polymodal.systems.alignment.scoring import heat
 
     for one in [picture for picture in test if picture.regions][:SHOWN]:
         region = one.regions[0]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from polymodal.media import Image
 from polymodal.nn.dual import Dual, regions
-from polymodal.systems.pictures import Picture
+from polymodal.systems.alignment.pictures import Picture
 
 PREFIX = "a photo of "  # in front of short captions
 TEMPLATES = ("a {}", "a photo of a {}")  # of class names; a class is the mean of its texts

@@ -1,4 +1,4 @@
-"""Pictures by number dealt in batches, and a training that can stop and go on to the same numbers."""
+"""Pictures dealt in batches, and a training that can stop and go on to the same numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.systems.pictures import Picture
+from polymodal.systems.alignment.pictures import Picture
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""How an encoder that aligns pictures and texts did: choices, classes, retrieval, by arm and seed."""
+"""How encoders of pictures and texts did: choices, classes, retrieval, by arm and seed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.metrics import Estimate, difference, exact, over_seeds
-from polymodal.systems import ranks
-from polymodal.systems.pictures import Picture
+from polymodal.systems.alignment import ranks
+from polymodal.systems.alignment.pictures import Picture
 
 if TYPE_CHECKING:
     from polymodal.nn.dual import Dual
@@ -32,7 +32,7 @@ def judged(dual: Dual, test: Sequence[Picture], gallery: int) -> Values:
         for `long` and `short` captions, where every picture has one, ranks both ways, the owner of each
         text, and ranks of the pictures among texts that belong to others (`stray`).
     """
-    from polymodal.systems.scoring import scored
+    from polymodal.systems.alignment.scoring import scored
 
     found = scored(dual, test, classes(test))
     out: Values = {"own": found.own, "images": found.images}

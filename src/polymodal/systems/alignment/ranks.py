@@ -1,4 +1,4 @@
-"""Ranks among rivals: choices of one text, retrieval both ways, classes; ties said, chance known."""
+"""Ranks among rivals: choices of a text, retrieval both ways; ties said, chance known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from polymodal.systems.pictures import Region
+from polymodal.systems.alignment.pictures import Region
 
 Ties = Literal["lenient", "strict"]
 Scores = Float[np.ndarray, "q k"]

@@ -1,4 +1,4 @@
-"""Pictures of other people's files: FineHARD, FG-OVD, COCO boxes, captions, NLVR's panels, our folders."""
+"""Pictures in other people's files: FineHARD, FG-OVD, COCO, captions, NLVR, folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.media import Image, Invalid, MediaError, Text, folder
-from polymodal.systems.pictures import (
+from polymodal.systems.alignment.pictures import (
     Option,
     Picture,
     Region,

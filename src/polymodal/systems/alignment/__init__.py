@@ -1,0 +1,1 @@
+"""What systems that align pictures and texts share: pictures with regions, training, scores."""
