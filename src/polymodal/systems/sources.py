@@ -44,7 +44,7 @@ def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:
 def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[Finding], Summary]:
     """Everything that can be said of a data set before it trains.
 
-    Media and duplicates (`media.check`), columns and classes (`training.columns`), and where the samples name
+    Media and duplicates (`media.check`), columns and classes (`training.leaks.columns`), and where the samples name
     an official split, the leak audit of that split.
 
     Args:
@@ -59,8 +59,8 @@ def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[F
     from polymodal.media import Sample
     from polymodal.media.check import check as look_through
     from polymodal.training import official
-    from polymodal.training.audit import audit
-    from polymodal.training.columns import columns as look
+    from polymodal.training.leaks import audit
+    from polymodal.training.leaks.columns import columns as look
 
     kept: list[Sample] = []
 

@@ -211,7 +211,7 @@ def leak_job(number: int) -> dict[str, Any]:
 
 def audit_job(name: data.World, number: int) -> list[dict[str, Any]]:
     """What the audit says of a world, split as its arms are."""
-    from polymodal.training.audit import audit
+    from polymodal.training.leaks import audit
 
     samples, _, split = world_of(name, number)
     found = audit(samples, split, seed=number)

@@ -10,7 +10,7 @@ import numpy as np
 
 from polymodal.media import Invalid, MediaError, Sample, Text
 from polymodal.metrics import difference, mean
-from polymodal.training.audit import audit
+from polymodal.training.leaks import audit
 from polymodal.training.splits import (
     Split,
     fingerprint,

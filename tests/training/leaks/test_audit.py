@@ -13,7 +13,7 @@ from tests.training.planted import Plant, World, small
 
 from polymodal.media import Series
 from polymodal.training import grouped
-from polymodal.training.audit import _error, audit, leak_gap
+from polymodal.training.leaks.audit import _error, audit, leak_gap
 
 SETS = 100
 TREES = 8

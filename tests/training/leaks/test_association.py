@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from polymodal.training.association import Outcome, linked, named, ordered, outcome, revealing, shares
+from polymodal.training.leaks.association import Outcome, linked, named, ordered, outcome, revealing, shares
 
 SETS = 100
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from polymodal.media.check import Finding
 from polymodal.media.part import MediaError, Text
 from polymodal.media.series import Series
-from polymodal.training import crossings
-from polymodal.training.association import Outcome, named, ordered, outcome, revealing
-from polymodal.training.crossings import finding
+from polymodal.training.leaks import crossings
+from polymodal.training.leaks.association import Outcome, named, ordered, outcome, revealing
+from polymodal.training.leaks.crossings import finding
 
 if TYPE_CHECKING:
     from polymodal.media.sample import Sample

@@ -8,7 +8,7 @@ import pytest
 
 from polymodal.media import Audio, Part, Sample, Series, Text, Video
 from polymodal.media.check import Finding
-from polymodal.training import crossings
+from polymodal.training.leaks import crossings
 
 SIDES = ["train", "train", "val", "test"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.training import crossings
-from polymodal.training.association import Outcome, outcome, shares
-from polymodal.training.columns import Vectors, group_codes, label_columns, label_names, pooled
-from polymodal.training.crossings import finding
+from polymodal.training.leaks import crossings
+from polymodal.training.leaks.association import Outcome, outcome, shares
+from polymodal.training.leaks.columns import Vectors, group_codes, label_columns, label_names, pooled
+from polymodal.training.leaks.crossings import finding
 from polymodal.training.splits import Split, fingerprint, folds, random_folds
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from tests.training.planted import small
 
 from polymodal.media import Audio, Sample, Series, Text
 from polymodal.media.check import Finding
-from polymodal.training.columns import columns, group_codes, pooled
+from polymodal.training.leaks.columns import columns, group_codes, pooled
 
 
 def told(found: list[Finding]) -> list[tuple[str, str, str, int]]:
