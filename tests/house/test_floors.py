@@ -124,6 +124,8 @@ def test_no_pickle_no_eval() -> None:
         "polymodal.judge",
         "polymodal.judge.people.app",
         "polymodal.envs.cards",
+        "polymodal.envs.questions",
+        "polymodal.envs.scenes",
         "polymodal.runs",
         "polymodal.training",
     ],
