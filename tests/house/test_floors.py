@@ -51,6 +51,7 @@ def writing(path: Path) -> list[str]:
         opens = last == "open" and any(
             isinstance(m, str) and set(m) & set("wax+") and len(m) <= 3 for m in modes
         )
+        opens = opens and not (name == "av.open" and ast.unparse(call.args[0]) == "stream")  # in memory
         saves = name in (
             "np.save",
             "np.savez",

@@ -1,4 +1,4 @@
-"""The verb `chat`: put one question to a model, with pictures and sounds, and see what it cost."""
+"""The verb `chat`: put one question to a model, with pictures and sounds, and see the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `polymodal merge`: weights of several models into one folder, the plan shown first."""
+"""The verb `polymodal merge`: weights of several models into one folder, the plan first."""
 
 from __future__ import annotations
 

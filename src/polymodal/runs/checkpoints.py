@@ -1,4 +1,4 @@
-"""Model folders that differ from another in some bytes: written beside, resumed after a kill, then named."""
+"""Model folders that differ from another in some bytes: written beside, then named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmark tables of vision-language models (TSV with pictures in base64), and short answers."""
+"""Benchmark tables of vision-language models (TSV with base64), and short answers."""
 
 from __future__ import annotations
 

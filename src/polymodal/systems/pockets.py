@@ -1,4 +1,4 @@
-"""The pocket models that read and see: their lessons, courses, first steps, held-out questions."""
+"""Pocket models that read and see: lessons, courses, first steps, held-out questions."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ KNOWN = frozenset(SEEN)
 COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
-    "pocket-vlm": (Course("captions", 250, 32, 2e-3, 8_000), Course("vlm", 3000, 16, 1e-3, 30_000)),
+    "pocket-vlm": (Course("captions", 250, 32, 2e-3, 8_000), Course("vlm", 2200, 16, 1.5e-3, 30_000)),
 }
 
 

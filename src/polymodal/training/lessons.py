@@ -1,4 +1,4 @@
-"""Lessons of a decoder: questions with answers as rows of tokens, batches of like length, their loss."""
+"""Lessons of a decoder: questions with answers as rows of tokens, like lengths together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The openai SDK's HTTP client without layers that its calls do not need: aiohttp sends and reads."""
+"""The openai SDK's HTTP client, without layers that its calls do not need."""
 
 from __future__ import annotations
 

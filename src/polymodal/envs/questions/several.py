@@ -1,4 +1,4 @@
-"""Several questions about one scene, as they come: for training, where a picture is worth more than one."""
+"""Several questions about one scene, as they come: for training, where pictures are dear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One module of a decoder knocked out for a while, or its inputs watched: ours or transformers'."""
+"""One module of a decoder knocked out for a while, or its inputs watched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient cache: the gradient of a whole batch in the memory of one chunk (Gao et al. 2021, 2101.06983)."""
+"""Gradient cache: the gradient of a whole batch in the memory of one chunk (2101.06983)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Losses that pull pairs together and others apart: InfoNCE, sigmoid, regions, hard negatives."""
+"""Losses that pull pairs together and others apart: InfoNCE, sigmoid, regions, negatives."""
 
 from math import log
 

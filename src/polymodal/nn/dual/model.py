@@ -1,4 +1,4 @@
-"""Pictures and texts as unit vectors in one space: own pocket towers, or a CLIP or SigLIP checkpoint."""
+"""Pictures and texts as unit vectors in one space: pocket towers, or CLIP or SigLIP."""
 
 import json
 from collections.abc import Mapping, Sequence

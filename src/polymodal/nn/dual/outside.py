@@ -1,4 +1,4 @@
-"""CLIP and SigLIP of transformers, their tensors untouched, under the methods of our own towers."""
+"""CLIP and SigLIP of transformers, tensors untouched, under the methods of our own towers."""
 
 import copy
 from collections.abc import Sequence

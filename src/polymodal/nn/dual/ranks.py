@@ -1,4 +1,4 @@
-"""Rows of all ranks with their gradient, where torch.distributed runs; the rows themselves elsewhere."""
+"""Rows of all ranks with their gradient, where torch.distributed runs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Positions for long texts: 77 become 248 (Long-CLIP, 2403.15378, section 3.2; FG-CLIP keeps it)."""
+"""Positions for long texts: 77 become 248 (Long-CLIP, 2403.15378, section 3.2)."""
 
 import torch
 from jaxtyping import Float

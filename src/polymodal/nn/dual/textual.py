@@ -1,4 +1,4 @@
-"""Terms of the sequel (FG-CLIP 2, 2510.10921): texts told apart from one another, and a moving margin."""
+"""Terms of the sequel (FG-CLIP 2, 2510.10921): texts told apart, and a moving margin."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Tokens of pocket models: frequent words and the numbers 0–31 whole, bytes for all the rest."""
+"""Tokens of pocket models: frequent words and numbers 0–31 whole, bytes for the rest."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Merging the weights of models: plan from headers, rules in fp32, pieces of bytes, diagnosis."""
+"""Merging the weights of models: plan from headers, rules in fp32, pieces of bytes."""
 
 from polymodal.nn.weights.alignment import plan
 from polymodal.nn.weights.diagnosis import Distance, diagnosis, strangers

@@ -1,4 +1,4 @@
-"""Whether two models are near enough to merge: distances by layer and module, before anything is written."""
+"""Whether two models are near enough to merge: distances by layer and module."""
 
 from __future__ import annotations
 

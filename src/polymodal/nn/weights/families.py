@@ -1,4 +1,4 @@
-"""Where each family of models keeps its text decoder: prefixes, spellings, fused tensors, settings."""
+"""Where each family of models keeps its text decoder: prefixes, spellings, settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merge will do, tensor by tensor: merged, kept or refused, and why; nothing is left out."""
+"""What a merge will do, tensor by tensor: merged, kept or refused, and why."""
 
 from __future__ import annotations
 

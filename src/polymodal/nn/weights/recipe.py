@@ -1,4 +1,4 @@
-"""How a merge is made: the method, the weights over models, depth and names, and what may be kept."""
+"""How a merge is made: the method, the weights over models, depth and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of merging on blocks of fp32: every product and sum is rounded on its own, in one order."""
+"""The arithmetic of merging on blocks of fp32: each product and sum is rounded on its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which entries of a delta stay: the largest, counted without a sort, or a random share by a keyed hash."""
+"""Which entries of a delta stay: the largest, without a sort, or a share by a keyed hash."""
 
 from __future__ import annotations
 

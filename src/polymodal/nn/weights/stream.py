@@ -1,4 +1,4 @@
-"""Merged tensors as pieces of bytes: read a block of each model, mix in fp32, round once, hand over."""
+"""Merged tensors as pieces of bytes: read a block of each, mix in fp32, round once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of embeddings and heads that mean the same token in several models, by the token's text."""
+"""Rows of embeddings and heads that mean the same token in several models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does merging with a model that reasons teach a model that sees to reason? (arXiv 2505.05464).
+"""Does merging with a model that reasons teach one that sees to reason? (2505.05464).
 
 Claim
     The weights of a vision-language model's decoder, averaged with those of a text reasoner of the same base,

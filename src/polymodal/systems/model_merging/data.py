@@ -1,4 +1,4 @@
-"""The planted toy: sixteen symbols with names and pictures, and sums that some models are not taught."""
+"""The planted toy: sixteen symbols with names and pictures; some models miss some sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges of models that see with models that reason: what is gained and lost, where it sits, claims."""
+"""Merges of models that see with models that reason: gains, losses, places, claims."""
 
 from __future__ import annotations
 
