@@ -143,7 +143,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     text = put(put(readme.read_text(encoding="utf-8"), "table", table()), "tree", tree())
     wanted = {readme: text}
-    for init in sorted(SRC.glob("systems/*/__init__.py")):
+    for init in sorted(recipe.parent / "__init__.py" for recipe in SRC.glob("systems/*/recipe.py")):
         wanted[init] = put(init.read_text(encoding="utf-8"), "measured", measured(init.parent.name))
     return wanted
 

@@ -14,6 +14,7 @@ def chat(
     ],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to ask.")],
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Shown before it.")] = None,
+    *,
     seed: Annotated[int, typer.Option(help="Of the reply, where it is drawn.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest words.")] = 0.0,
     tokens: Annotated[int, typer.Option(min=1, help="The reply's length at most.")] = 400,

@@ -46,6 +46,7 @@ def merge(
         list[str] | None, typer.Option(metavar="GLOB", help="Keep the target's where the plan refuses.")
     ] = None,
     embeddings: Annotated[str, typer.Option(help="keep, or merge rows by token text.")] = "keep",
+    *,
     seed: Annotated[int, typer.Option(help="Of dare's random masks.")] = 0,
     chunk: Annotated[int, typer.Option(min=1, help="Bytes of a piece; changes no byte.")] = 8 << 20,
     threads: Annotated[int, typer.Option(min=1, help="Tensors at once; changes no byte.")] = 2,

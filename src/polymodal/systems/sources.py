@@ -44,8 +44,8 @@ def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:
 def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[Finding], Summary]:
     """Everything that can be said of a data set before it trains.
 
-    Media and duplicates (`media.check`), columns and classes (`training.leaks.columns`), and where the samples name
-    an official split, the leak audit of that split.
+    Media and duplicates (`media.check`), columns and classes (`training.leaks.columns`), and where the
+    samples name an official split, the leak audit of that split.
 
     Args:
         path: a folder or file that `read` knows.

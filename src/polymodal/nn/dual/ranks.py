@@ -49,6 +49,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Gradients of the inputs."""
         gradient = gradients[0].contiguous()
         distributed.all_reduce(gradient)
         start = sum(ctx.counts[: ctx.rank])

@@ -51,6 +51,7 @@ class _Both(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of the inputs."""
         a, b, scale, rows, columns = ctx.saved_tensors
         to_a, to_b = -2 * b, -2 * a
         for start in range(0, len(a), ctx.block):
@@ -77,6 +78,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """Gradients of the inputs."""
         a, every, scale, rows = ctx.saved_tensors
         own = slice(ctx.first, ctx.first + len(a))
         to_a, to_every = -every[own], torch.zeros_like(every)

@@ -73,6 +73,7 @@ class _Pairing:
         self.merges: list[Merge] = []
 
     def plan(self) -> Plan:
+        """The account of all tensors."""
         decoders = self._decoders()
         self._settings(decoders)
         split = _differing(decoders)

@@ -29,5 +29,6 @@ Your data
     embeddings/images.parquet, and a report with the heat of phrases.
 Measured
     <!-- measured -->
+    Nothing yet.
     <!-- /measured -->
 """

@@ -28,5 +28,6 @@ Your data
     report with curves by λ and by layer.
 Measured
     <!-- measured -->
+    Nothing yet.
     <!-- /measured -->
 """
