@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from polymodal.media import Image, Invalid, MediaError, Sample, Text
+from polymodal.media import Image, Invalid, MediaError, Part, Sample, Text
 
 
 def answer_of(reply: str, choices: Sequence[str] = ()) -> str:
@@ -56,5 +56,5 @@ def _row(row: dict[str, str], pictures: dict[str, bytes], where: str) -> Sample 
     lines = [row["question"], *(f"{letter}. {text}" for letter, text in options.items())]
     lines += ["Answer with the letter."] if options else []
     tags: dict[str, str | float] = {"set": row.get("category") or "all", "choices": "".join(options)}
-    parts = {"image": image, "prompt": Text("\n".join(lines))}
+    parts: dict[str, Part] = {"image": image, "prompt": Text("\n".join(lines))}
     return Sample(index, parts, row["answer"], tags=tags)

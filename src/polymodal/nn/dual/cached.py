@@ -38,17 +38,17 @@ def cached(
         embedded.append(torch.cat(rows).requires_grad_())
         states.append(kept)
     value = loss(*embedded)
-    value.backward()
+    torch.autograd.backward(value)
     for (embed, inputs), leaf, kept in zip(sides, embedded, states, strict=True):
         wanted = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        for parts, wish, state in zip(_chunks(inputs, chunk), wanted.split(chunk), kept, strict=True):
+        for parts, wish, state in zip(_chunks(inputs, chunk), torch.split(wanted, chunk), kept, strict=True):
             with _restored(state, parts):
-                embed(*parts).backward(wish)
+                torch.autograd.backward(embed(*parts), wish)
     return value.detach()
 
 
 def _chunks(inputs: Sequence[Tensor], chunk: int) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(x.split(chunk) for x in inputs), strict=True))
+    return list(zip(*(torch.split(x, chunk) for x in inputs), strict=True))
 
 
 def _devices(parts: Sequence[Tensor]) -> list[int]:

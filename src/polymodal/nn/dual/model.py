@@ -132,7 +132,8 @@ class Dual(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
     @property
     def scale(self) -> Float[Tensor, ""]:
         """What cosines are multiplied with: exp of the learnt `logit_scale`, at most 100."""
-        return self.net.logit_scale.reshape(()).exp().clamp(max=MAX_SCALE)
+        scale: Tensor = self.net.logit_scale.reshape(())
+        return scale.exp().clamp(max=MAX_SCALE)
 
     @property
     def bias(self) -> Float[Tensor, ""]:
@@ -230,7 +231,8 @@ def _loaded(home: Path, config: dict[str, Any]) -> Dual:
 
 
 def _square(patches: Float[Tensor, "b n d"]) -> Float[Tensor, "b h w d"]:
-    return patches.unflatten(1, (round(patches.shape[1] ** 0.5), -1))
+    side = round(patches.shape[1] ** 0.5)
+    return patches.reshape(len(patches), side, side, patches.shape[2])
 
 
 def _resized(picture: UInt8[np.ndarray, "_ _ 3"], side: int) -> UInt8[np.ndarray, "s s 3"]:

@@ -67,7 +67,7 @@ class Outside(nn.Module):
         """Tokens that fit, marks included."""
         if long and self.long_embedding is None:
             raise ValueError(NOT_STRETCHED)
-        table = self.long_embedding if long else self.model.text_model.embeddings.position_embedding
+        table: Any = self.long_embedding if long else self.model.text_model.embeddings.position_embedding
         return int(table.num_embeddings)
 
     def text(self, ids: Int[Tensor, "b t"], long: bool = False) -> Float[Tensor, "b d"]:
@@ -82,7 +82,7 @@ class Outside(nn.Module):
         if self.long_embedding is None:
             tower = self.model.text_model
             table = stretched(tower.embeddings.position_embedding.weight.detach())
-            self.long_embedding = nn.Embedding.from_pretrained(table, freeze=False)
+            self.long_embedding = nn.Embedding(len(table), table.shape[1], _weight=table)
             self.long_projection = copy.deepcopy(tower.head if self.siglip else self.model.text_projection)
 
     def pixels(self, picture: UInt8[np.ndarray, "_ _ 3"], crop: bool) -> Float[np.ndarray, "3 _ _"]:
@@ -102,7 +102,7 @@ class Outside(nn.Module):
 
     def _image(self, out: Any) -> Float[Tensor, "b d"]:
         pooled: Tensor = out.pooler_output
-        return pooled if self.siglip else self.model.visual_projection(pooled)  # type: ignore[no-any-return]
+        return pooled if self.siglip else self.model.visual_projection(pooled)
 
     def _dense(self, out: Any) -> Float[Tensor, "b n d"]:
         tower = self.model.vision_model

@@ -70,7 +70,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, every: Tensor, scale: Tensor, block: int, first: int) -> Tensor:
-        parts = [((x * scale) @ every.T).logsumexp(1) for x in a.split(block)]
+        parts = [((x * scale) @ every.T).logsumexp(1) for x in torch.split(a, block)]
         rows = torch.cat(parts)
         ctx.save_for_backward(a, every, scale, rows)
         ctx.block, ctx.first = block, first

@@ -1,15 +1,17 @@
 """Picture and text transformers under the tensor names of transformers' `CLIPModel`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.nn.dual.stretch import stretched
 
-ACTS = {"gelu": nn.GELU, "quick_gelu": lambda: Quick(), "silu": nn.SiLU}
+ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "quick_gelu": lambda: Quick(), "silu": nn.SiLU}
 Config = dict[str, Any]
 NOT_STRETCHED = "this model has no long texts yet: call stretched() first"
 
@@ -44,7 +46,7 @@ class Attention(nn.Module):
             sides = functional.linear(x, weight, bias).chunk(3, -1)
         else:
             sides = (self.q_proj(queries), self.k_proj(x), self.v_proj(x))
-        q, k, v = (side.unflatten(-1, (self.heads, -1)).transpose(1, 2) for side in sides)
+        q, k, v = (rearrange(side, "b t (h d) -> b h t d", h=self.heads) for side in sides)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return out
@@ -156,7 +158,8 @@ class Pictures(nn.Module):
         x = self.pre_layrnorm(self.embeddings(pixels))
         for block in layers[: layer if layer >= 0 else len(layers) + 1 + layer]:
             x = block(x)
-        return x
+        out: Tensor = x
+        return out
 
 
 class TextStart(nn.Module):
@@ -201,7 +204,8 @@ class Texts(nn.Module):
         for block in layers:
             x = block(x, causal=True)
         place = (ids == self.end).int().argmax(1)
-        out: Tensor = self.final_layer_norm(last.one(x, place)[:, 0])
+        ended: Tensor = last.one(x, place)  # type: ignore[operator]
+        out: Tensor = self.final_layer_norm(ended[:, 0])
         return out
 
 
@@ -257,21 +261,21 @@ class Towers(nn.Module):
         start = self.text_model.embeddings
         if start.long_embedding is None:
             table = stretched(start.position_embedding.weight.detach())
-            start.long_embedding = nn.Embedding.from_pretrained(table, freeze=False)
+            start.long_embedding = nn.Embedding(len(table), table.shape[1], _weight=table)
             copy = nn.Linear(self.text_projection.in_features, self.dim, bias=False, device=table.device)
             copy.load_state_dict(self.text_projection.state_dict())
             self.long_projection = copy
 
     def _image(self, hidden: Float[Tensor, "b _ _"]) -> Float[Tensor, "b d"]:
         tower = self.vision_model
-        out: Tensor = self.visual_projection(tower.post_layernorm(tower.encoder.layers[-1].one(hidden)[:, 0]))
+        pooled: Tensor = tower.encoder.layers[-1].one(hidden)  # type: ignore[operator]
+        out: Tensor = self.visual_projection(tower.post_layernorm(pooled[:, 0]))
         return out
 
     def _dense(self, hidden: Float[Tensor, "b _ _"]) -> Float[Tensor, "b n d"]:
         tower = self.vision_model
-        out: Tensor = self.visual_projection(
-            tower.post_layernorm(tower.encoder.layers[-1].alone(hidden[:, 1:]))
-        )
+        alone: Tensor = tower.encoder.layers[-1].alone(hidden[:, 1:])  # type: ignore[operator]
+        out: Tensor = self.visual_projection(tower.post_layernorm(alone))
         return out
 
 

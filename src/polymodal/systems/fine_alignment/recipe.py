@@ -292,11 +292,11 @@ def scored(config: Config, weights: Values, split: str = "test", *, seed: int) -
     return aligned.judged(dual, pictures(config, split)[0], GALLERY)
 
 
-def job(config: Config, arm: str, start: Values, seed: int) -> Values:
-    """Train one arm of one seed, and score it; a common start is not scored."""
-    found = train(config, arm, start, seed=seed)
+def job(config: Config, arm: str, start: Values, draw: int) -> Values:
+    """Train one arm with `draw` as its seed, and score it; a common start is not scored."""
+    found = train(config, arm, start, seed=draw)
     kept = {"weights": found["weights"], "curve": found["curve"]}
-    return kept if arm == "first" else kept | scored(config, found["weights"], seed=seed)
+    return kept if arm == "first" else kept | scored(config, found["weights"], seed=draw)
 
 
 def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
