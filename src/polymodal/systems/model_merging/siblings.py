@@ -24,11 +24,13 @@ from polymodal.training.loop import fit
 class ToyNet(nn.Module):
     """A decoder of the planted toy, and what maps a picture to the place of a symbol's embedding.
 
-    Weights start at a standard deviation of 1/√64, so that training moves them by little of their length and
-    models of one base differ nearly linearly.
+    Args:
+        spread: standard deviation of the first weights; the larger, the less training moves them by, and the
+            more nearly models of one base differ in a straight line.
+        seed: of the weights.
     """
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, spread: float, *, seed: int) -> None:
         super().__init__()
         self.decoder = Decoder.pocket(
             dim=64, layers=4, heads=2, hidden=172, vocabulary=data.SEE + 1, context=8
@@ -38,7 +40,7 @@ class ToyNet(nn.Module):
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if weight.ndim == 2:
-                    weight.normal_(0, 0.01 if name.startswith("projector") else 1 / 8, generator=stream)
+                    weight.normal_(0, 0.01 if name.startswith("projector") else spread, generator=stream)
             self.projector.bias.zero_()
 
     def forward(
@@ -108,11 +110,12 @@ BATCH = 128
 class Growth:
     """How toys are trained: steps, and rates of AdamW; found on seeds 100 to 102, then left alone."""
 
+    spread: float = 0.06
     noise: float = 0.05
-    base: tuple[int, float] = (400, 1e-3)
+    base: tuple[int, float] = (500, 2e-3)
     projector: tuple[int, float] = (200, 3e-3)
     joint: tuple[int, float, float] = (250, 1e-5, 1e-2)  # the second rate is the projector's
-    donor: tuple[int, float] = (400, 3e-4)
+    donor: tuple[int, float] = (400, 2e-4)
     branch: tuple[int, float] = (250, 1e-3)
 
 
@@ -159,7 +162,7 @@ class Family:
         """A base from weights of its own: it copies, and adds the seen pairs."""
         steps, rate = self.growth.base
         draw = partial(self.mixed, pictured=False)
-        return learnt(ToyNet(seed=start), draw, {"decoder.": rate}, steps, seed=start)
+        return learnt(ToyNet(self.growth.spread, seed=start), draw, {"decoder.": rate}, steps, seed=start)
 
     def target(self) -> ToyNet:
         """It sees: the projector alone, then together with the decoder on naming and seen pairs."""
