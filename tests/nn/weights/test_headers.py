@@ -150,7 +150,14 @@ def test_fingerprints_tell_contents_not_places(tmp_path: Path) -> None:
 
 def test_what_else_lies_in_a_folder(tmp_path: Path) -> None:
     folder = saved(tmp_path / "m", decoder(0))
-    for name in ("tokenizer.json", "pytorch_model.bin", "old/model.safetensors", ".git/x", "sub/a.txt"):
+    for name in (
+        "tokenizer.json",
+        "pytorch_model.bin",
+        "old/model.safetensors",
+        ".git/x",
+        "sub/a.txt",
+        "README.md",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     model = read_checkpoint(folder)

@@ -128,8 +128,11 @@ class Checkpoint:
 
     @cached_property
     def companions(self) -> tuple[str, ...]:
-        """Other files of the folder by relative path: all but hidden ones and `unread`."""
-        skipped = {*self.files, *self.unread}
+        """Other files of the folder by relative path: all but hidden ones, `unread`, and the model card.
+
+        A card tells of the model it lies beside; of a merge it would say what is not so.
+        """
+        skipped = {*self.files, *self.unread, "README.md"}
         return tuple(name for name in self._listed if name not in skipped)
 
     @cached_property
