@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,7 +42,6 @@ CLIP = "pocket-clip"  # whose tower and tokenizer all pocket models share
 ROWS = 2000  # rows that one job draws
 SEEN_SHARE = 77  # 30 % of the 256 ordered pairs
 CAPTION = "describe the picture."
-Stage = Literal["lm", "reasoner", "captions", "vlm"]
 SIGHTED = ("captions", "vlm")  # stages whose lessons are about a picture
 
 
@@ -71,7 +70,7 @@ class Told:
     scene: scenes.Scene | None = None
 
 
-def told_of(index: int, stage: Stage, *, split: str, seed: int) -> Told:
+def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs; `reasoner`: problems over
@@ -138,26 +137,30 @@ def tokens() -> Tokens:
     return Tokens.from_folder(HOME / CLIP)
 
 
-def drawn(stage: Stage, indices: Iterable[int], room: int, *, split: str, seed: int) -> list[Row]:
-    """Rows of a stage; what a picture shows goes through pocket-clip's tower."""
+def drawn(
+    stage: str, indices: Iterable[int], room: int, tower: Seeing | None = None, *, split: str, seed: int
+) -> list[Row]:
+    """Rows of a stage; what a picture shows goes through a tower, pocket-clip's where none is given."""
     words, told = tokens(), [told_of(i, stage, split=split, seed=seed) for i in indices]
     pictures = [scenes.pixels(one.scene) for one in told if one.scene is not None]
-    looks = looked(pictures) if stage in SIGHTED else [None] * len(told)
+    looks = looked(pictures, tower) if stage in SIGHTED else [None] * len(told)
     return [
         Row.of(words, one.lessons, room, prefix=one.prefix, look=look)
         for one, look in zip(told, looks, strict=True)
     ]
 
 
-def looked(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float16[np.ndarray, "p n d"]:
-    """States of pocket-clip's tower, without the class token."""
-    net = Seeing.pocket(Dual.from_pretrained(CLIP), Decoder.pocket(layers=1, words=tokens()))
+def looked(
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], tower: Seeing | None = None
+) -> Float16[np.ndarray, "p n d"]:
+    """States of a tower without the class token, of pocket-clip's where none is given."""
+    net = tower or Seeing.pocket(Dual.from_pretrained(CLIP), Decoder.pocket(layers=1, words=tokens()))
     with torch.no_grad():
         states = [net.look(net.prepare(pictures[at : at + 250])) for at in range(0, len(pictures), 250)]
     return torch.cat(states).half().numpy()
 
 
-def rows_job(stage: Stage, start: int, n: int, room: int, split: str, number: int) -> dict[str, Any]:
+def rows_job(stage: str, start: int, n: int, room: int, split: str, number: int) -> dict[str, Any]:
     """`drawn` as flat arrays; `number` is the seed."""
     torch.set_num_threads(1)
     rows = drawn(stage, range(start, start + n), room, split=split, seed=number)
@@ -166,7 +169,9 @@ def rows_job(stage: Stage, start: int, n: int, room: int, split: str, number: in
         "lengths": np.array([len(row.ids) for row in rows]),
     }
     out |= {"counted": np.concatenate([row.counted for row in rows])}
-    return out | ({"looks": np.stack([row.look for row in rows])} if stage in SIGHTED else {})
+    return out | (
+        {"looks": np.stack([row.look for row in rows if row.look is not None])} if stage in SIGHTED else {}
+    )
 
 
 def gathered(run: Run, course: Course, room: int, *, seed: int) -> list[Row]:
@@ -202,11 +207,15 @@ def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]
 
 
 def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
-    """The first losses of a pocket model's first course, from the rows of those steps alone."""
+    """The first losses of a pocket model's first course, from the rows of those steps alone.
+
+    pocket-vlm looks through the tower that it has, whatever pocket-clip became since.
+    """
     course, net = COURSES[name][0], begun(name, HOME, seed=seed)
     pool = next(order(course.rows, course.batch, 0, seed=seed))
     room = (net.language_model if isinstance(net, Seeing) else net).shape.context
-    rows = dict(zip(pool, drawn(course.stage, pool, room, split="train", seed=seed), strict=True))
+    tower = Seeing.from_pretrained(name) if name == "pocket-vlm" else None
+    rows = dict(zip(pool, drawn(course.stage, pool, room, tower, split="train", seed=seed), strict=True))
     told = []
     for step in steps(net, blocks(rows, course.rows, course.batch, seed=seed), course, seed=seed):
         told.append(step.loss)

@@ -15,7 +15,7 @@ from polymodal.envs.problems import NUMBERS, SIGNS, STEPS, TWO_STEPS, problem, r
 from polymodal.envs.scenes import Stream
 from polymodal.nn.decoder import Seeing
 from polymodal.systems.benchmarks import answer_of
-from polymodal.systems.pockets import ALL, CAPTION, HELD, SEEN, Stage, looked, told_of
+from polymodal.systems.pockets import ALL, CAPTION, HELD, SEEN, looked, told_of
 from polymodal.training.lessons import replies
 
 
@@ -85,10 +85,10 @@ def _reckoned(i: int, name: str, *, split: str, seed: int) -> Item:
     return Item(f"sum-{i}", asked, answer, 1 / 16, scene)
 
 
-def looked_at(items: Sequence[Item]) -> Float16[np.ndarray, "p n d"] | None:
-    """What pocket-clip's tower says of the items' pictures; None where they have none."""
-    shown = [scenes.pixels(item.scene) for item in items if item.scene is not None]
-    return looked(shown) if shown else None
+def looked_at(asked: Sequence[Item], net: Any) -> Float16[np.ndarray, "p n d"] | None:
+    """What a net's tower says of the items' pictures; None where they have none, or it has none."""
+    shown = [scenes.pixels(item.scene) for item in asked if item.scene is not None]
+    return looked(shown, net) if shown and isinstance(net, Seeing) else None
 
 
 def right(
@@ -98,12 +98,12 @@ def right(
     if control == "shuffled":
         looks = looks[np.random.default_rng(seed).permutation(len(looks))]
     elif control == "blank":
-        looks = np.repeat(looked([np.full((64, 64, 3), 40, np.uint8)]), len(items), 0)
+        looks = np.repeat(looked([np.full((64, 64, 3), 40, np.uint8)], net), len(items), 0)
     said = replies(net, [item.prompt for item in items], looks)
     return np.array([answer_of(text) == item.target for text, item in zip(said, items, strict=True)], float)
 
 
-TALKS: dict[str, Stage] = {"pocket-lm": "lm", "pocket-reasoner": "reasoner"}
+TALKS = {"pocket-lm": "lm", "pocket-reasoner": "reasoner"}
 
 
 def held_out(net: Any, name: str, n: int, *, seed: int) -> dict[str, NDArray[np.float64]]:
@@ -112,18 +112,18 @@ def held_out(net: Any, name: str, n: int, *, seed: int) -> dict[str, NDArray[np.
         out = {}
         for part in (*LOOKING, "seen sums", "held-out sums"):
             asked = items(part, n, split="test", seed=seed)
-            looks = looked_at(asked)
+            looks = looked_at(asked, net)
             out[part] = right(net, asked, looks)
             out[f"{part}, blank picture"] = right(net, asked, looks, control="blank")
         return out
     kinds: dict[str, list[tuple[str, str]]] = {}
     for i in range(2 * n):
         lessons = told_of(i, TALKS[name], split="test", seed=seed)
-        for asked, answer in lessons.lessons[:1]:
-            if asked != CAPTION:
-                kind = "told" if lessons.prefix else "repeated" if asked.startswith("repeat") else "reckoned"
-                kind = "in steps" if asked.endswith(STEPS) else kind
-                kinds.setdefault(kind, []).append((f"{lessons.prefix} {asked}", answer))
+        for text, answer in lessons.lessons[:1]:
+            if text != CAPTION:
+                kind = "told" if lessons.prefix else "repeated" if text.startswith("repeat") else "reckoned"
+                kind = "in steps" if text.endswith(STEPS) else kind
+                kinds.setdefault(kind, []).append((f"{lessons.prefix} {text}", answer))
     if name == "pocket-lm":
         other = [reckoning(Stream(seed, "test", i, "other pairs"), HELD[i % len(HELD)]) for i in range(n)]
         kinds["reckoned, other pairs"] = other

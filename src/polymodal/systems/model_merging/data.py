@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from polymodal.envs.problems import NUMBERS
 
@@ -39,7 +40,8 @@ class Toy:
     def pictures(self, ids: Int[np.ndarray, "n t"], rng: np.random.Generator) -> Float[np.ndarray, "s 16"]:
         """Pictures of the symbols among the tokens, row by row, with noise."""
         symbols = ids[ids < NUMBERS]
-        return self.prototypes[symbols] + self.noise * rng.normal(size=(len(symbols), NUMBERS))
+        shown: NDArray[np.float64] = self.prototypes[symbols]
+        return np.asarray(shown + self.noise * rng.normal(size=shown.shape))
 
 
 Asked = tuple[Int[np.ndarray, "n 4"], Int[np.ndarray, " n"]]  # tokens, answers

@@ -33,7 +33,8 @@ def attribution(
         modes: knock-outs.
         base: for `revert`.
     """
-    whole, out = score(), {}
+    whole = score()
+    out: dict[tuple[Mode, str, str], Drops] = {}
     for mode in modes:
         for module in MODULES:
             lost: dict[str, list[NDArray[np.float64]]] = {}
@@ -88,7 +89,8 @@ def subspace(inputs: Float[Tensor, "n d"], energy: float = 0.95) -> Float[Tensor
     share = sizes.square().cumsum(0) / sizes.square().sum()
     rank = int((share < energy - 1e-12).sum()) + 1
     kept = rows[:rank]
-    return (kept.T @ kept).to(inputs.dtype)
+    projector: Tensor = (kept.T @ kept).to(inputs.dtype)
+    return projector
 
 
 def protected(delta: Float[Tensor, "o d"], projector: Float[Tensor, "d d"]) -> Float[Tensor, "o d"]:

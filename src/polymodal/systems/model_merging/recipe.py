@@ -135,7 +135,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     """
     book = work.Book(seed=config.seed)
     book.sections["about"] = {"text": ABOUT}
-    own = config.target != Config.target or config.data or config.perception or config.reasoning
+    own = config.target != tiny().target or config.data or config.perception or config.reasoning
     kind = ("checkpoints" if own else "auto") if config.experiment == "auto" else config.experiment
     prints = {}
     if kind == "weights":
@@ -240,7 +240,7 @@ def profile(book: work.Book, title: str, drops: Mapping[str, Hits], *, seed: int
 def asked(name: str, n: int, split: str, number: int) -> tuple[list[quiz.Item], Any]:
     """The items of a set, and what the tower says of their pictures."""
     items = quiz.items(name, n, split=split, seed=number)
-    return items, quiz.looked_at(items)
+    return items, quiz.looked_at(items, siblings.target())
 
 
 def scored(net: Any, name: str, n: int, number: int, split: str = "test", control: str = "") -> Hits:
@@ -312,7 +312,7 @@ def pocket(config: Config, run: Run, book: work.Book) -> None:
         )
     book.add(
         "pocket/control: chance of perception",
-        exact(np.mean([item.chance for item in items])),
+        exact(float(np.mean([item.chance for item in items]))),
         role="control",
     )
     weight, _ = method.chosen({w: told[f"λ {w:g}|held-out sums@val"] for w in LAMBDAS}, seed=seed)
@@ -373,7 +373,7 @@ def merge(config: Config, run: Run, book: work.Book) -> str:
     )
     recipe = Recipe(config.method, (config.weight,), density=config.density, rules=rules, seed=config.seed)
     named = [pockets.source(model) for model in (config.target, *config.donors)]
-    base = None if config.base in (None, Config.base) and config.target != Config.target else config.base
+    base = None if config.base == tiny().base and config.target != tiny().target else config.base
     planned = plan(named[0], named[1:], recipe, base=base and pockets.source(base))
     planned.ready()
     rows = diagnosis(planned)
