@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from polymodal.training.study import Book
 
 Values = dict[str, Any]
+KNOWN_BY = ("hard", "near")  # the set of texts that a run is known by: one attribute changed
 
 
 def judged(dual: Dual, test: Sequence[Picture], gallery: int) -> Values:
@@ -153,7 +154,12 @@ def told(
             about["expected"] = sheet.chances[name]
         book.add(f"{arm}/{name}", sheet.estimate(arm, name, seed=seed), **about)
     for name, chance in sheet.chances.items():
-        book.add(f"chance/{name}", exact(chance, n=len(sheet.flat)), role="baseline", expected=chance)
+        book.add(
+            f"chance/{name}",
+            exact(chance, n=len(sheet.flat), better="higher"),
+            role="baseline",
+            expected=chance,
+        )
     for name, a, b in pairs:
         if {(a, name), (b, name)} <= sheet.columns.keys():
             columns, groups = (sheet.columns[a, name], sheet.columns[b, name]), sheet.groups[name]
@@ -167,6 +173,8 @@ def strata(book: Book, sheet: Sheet, arm: str, *, seed: int) -> None:
     """An arm's choices by stratum, of tiny regions apart, and balanced over classes."""
     labels = np.array([region.label for _, region in sheet.flat])
     for name in [key for key in sheet.chances if (arm, key) in sheet.columns and key != "box"]:
+        if name in KNOWN_BY:
+            book.legend[f"{arm}/{name}"]["headline"] = True
         column, about = sheet.columns[arm, name], {"role": "result"}
         known = np.isfinite(column).all(0)
         ways = {s: [r.stratum == s for _, r in sheet.flat] for s in {r.stratum for _, r in sheet.flat} if s}

@@ -344,7 +344,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
         gap = over_seeds(table, group=sheet.groups["hard"], seed=seed)
         book.add("global/hard - chance", gap, of="chance", page=True)
     aligned.strata(book, sheet, arm, seed=seed)
-    name = next((one for one in ("hard", "near") if one in sheet.chances), "")
+    name = next((one for one in aligned.KNOWN_BY if one in sheet.chances), "")
     for one in (arm, GREY) if name else ():
         if one in cells:
             aligned.fooled(book, sheet, one, cells[one], name, seed=seed)
