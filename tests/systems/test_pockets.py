@@ -77,17 +77,15 @@ def test_ten_steps_by_the_command_lose_what_the_card_says(name):
         torch.set_num_threads(threads)
 
 
-@pytest.mark.skipif("pocket-reasoner" not in MADE, reason="pocket-reasoner is not made yet")
 def test_a_permuted_donor_answers_alike_and_lies_elsewhere():
     ids = torch.arange(5, 25).view(1, 20)
     plain, mixed = pockets.sibling("pocket-reasoner"), pockets.sibling("permuted")
     with torch.no_grad():
         assert torch.allclose(plain(ids), mixed(ids), atol=1e-4)
-    gates = [net.model.layers[0].mlp.gate_proj.weight.flatten() for net in (plain, mixed)]
+    gates = [net.model.layers[0].mlp.gate_proj.weight.detach().flatten() for net in (plain, mixed)]
     assert abs(float(torch.nn.functional.cosine_similarity(*gates, dim=0))) < 0.2
 
 
-@pytest.mark.skipif("pocket-lm" not in MADE, reason="pocket-lm is not made yet")
 def test_pocket_lm_adds_what_it_was_taught():
     hits = quiz.held_out(pockets.sibling("pocket-lm"), "pocket-lm", 30, seed=0)
     assert hits["reckoned"].mean() > 0.9
