@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -106,6 +106,7 @@ def learnt(
 LAYERS = "decoder.model.layers."
 TOY_LAMBDAS, TOY_SETS = (1.0, 0.85, 0.7, 0.5, 0.25, 0.0), ("held-out sums", "see", "seen sums", "text sums")
 BATCH = 128
+BLUR = 1.2  # noise of the branches' pictures: clear ones are still named when one module is reverted
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +183,15 @@ class Family:
         return learnt(base or self.base, draw, {"decoder.": rate}, steps, seed=self.seed + 3)
 
     def branch(self, layers: Sequence[int], *, pictured: bool) -> ToyNet:
-        """It learns in some layers only: to see through an untrained projector, or to add all pairs."""
+        """It learns in some layers only: to see through a projector drawn by chance, or to add all pairs."""
         steps, rate = self.growth.branch
-        draw = partial(self.named, pictured=True) if pictured else self.all_sums
-        return learnt(self.base, draw, {f"{LAYERS}{i}.": rate for i in layers}, steps, seed=self.seed + 4)
+        base, draw = copy.deepcopy(self.base), self.all_sums
+        if pictured:
+            draw = partial(self.named, pictured=True)
+            stream = torch.Generator().manual_seed(self.seed)
+            with torch.no_grad():
+                base.projector.weight.normal_(0, self.growth.spread, generator=stream)
+        return learnt(base, draw, {f"{LAYERS}{i}.": rate for i in layers}, steps, seed=self.seed + 4)
 
     def told(self, net: ToyNet, name: str) -> dict[str, NDArray[np.float64]]:
         """`hits` under the set's name."""
@@ -235,6 +241,7 @@ def planted(number: int) -> dict[str, NDArray[np.float64]]:
         f"likeness|{name}": likeness(target, net)
         for name, net in (("sibling", donor), ("foreign donor", foreign))
     }
+    family.toy = replace(family.toy, noise=BLUR)
     for name, layers in (("sees", (0, 1)), ("adds", (2, 3))):
         net, asked = family.branch(layers, pictured=name == "sees"), "see" if name == "sees" else "text sums"
         score = partial(family.told, net, asked)
