@@ -61,14 +61,21 @@ class Usage:
     cached: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in COUNTS})
+        return Usage(  # written out, because usage is added up at every call
+            calls=self.calls + other.calls,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            image_tokens=self.image_tokens + other.image_tokens,
+            bytes_out=self.bytes_out + other.bytes_out,
+            pixels_out=self.pixels_out + other.pixels_out,
+            seconds=self.seconds + other.seconds,
+            retries=self.retries + other.retries,
+            cached=self.cached + other.cached,
+        )
 
     def to_json(self) -> dict[str, int | float]:
         """All counts by name."""
-        return {name: getattr(self, name) for name in COUNTS}
-
-
-COUNTS = tuple(field.name for field in fields(Usage))  # read once: usage is added up at every call
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)

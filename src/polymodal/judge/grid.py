@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from polymodal.chat import ChatError, Usage, ordered
@@ -80,6 +81,7 @@ class CutShortError(ChatError):
         self.messages = messages
 
 
+@lru_cache(maxsize=4096)  # who answers and who judges an item ask for the same one
 def call_seed(item: str, turn: int, *, seed: int) -> int:
     """The seed of one call: 63 bits of SHA-256 over the run's seed, the item and the turn.
 
