@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polymodal.cli.tables import draw
+from polymodal.cli.tables import draw, progress
 
 if TYPE_CHECKING:
     from polymodal.nn.weights import Distance, Plan
@@ -118,20 +118,11 @@ def _cells(rows: Iterable[Distance]) -> Iterable[tuple[str, ...]]:
 
 def _write(found: Plan, to: Path, chunk: int, threads: int) -> None:
     import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from polymodal.runs.checkpoints import write_checkpoint
 
     torch.set_num_threads(1)  # one a tensor: `threads` says how many tensors
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<46.46}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress() as bar:
         task = bar.add_task("merging", total=len(found.merges))
         made = write_checkpoint(
             found,

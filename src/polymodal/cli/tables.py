@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from polymodal.metrics import Estimate
 
 
@@ -79,3 +81,14 @@ def rulings(given: Iterable[Mapping[str, str]]) -> None:
     """The table of claims with their verdicts."""
     rows = [(one["verdict"], one["text"], one["paper"], one["evidence"]) for one in given]
     draw("claims", "verdict,claim,paper,evidence", rows)
+
+
+def progress() -> Progress:
+    """A bar on a terminal's stderr, a context; silent elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    wide = TextColumn("{task.description:<46.46}")
+    columns = wide, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=console, disable=not console.is_terminal)

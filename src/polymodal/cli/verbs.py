@@ -15,7 +15,7 @@ import typer
 
 from polymodal.cli import bridge, chat, data, merge, study
 from polymodal.cli.group import Verbs
-from polymodal.cli.tables import cells, draw, number, outcome, rulings
+from polymodal.cli.tables import cells, draw, number, outcome, progress, rulings
 from polymodal.systems import shelf
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ EXTRAS = {
     "einops": "nn",
     "safetensors": "nn",
     "huggingface_hub": "nn",
+    "tokenizers": "nn",
     "transformers": "nn",
     "fastapi": "study",
     "psycopg": "study",
@@ -180,22 +181,12 @@ def live() -> Iterator[Callable[[Mapping[str, Any]], None]]:
     if int(os.environ.get("RANK", "0")):
         yield lambda event: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<46.46}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress() as bar:
         tasks: dict[str, Any] = {}
 
         def watch(event: Mapping[str, Any]) -> None:
             if event["kind"] == "note":
-                console.print(f"[dim]{event['text']}[/dim]")
+                bar.console.print(f"[dim]{event['text']}[/dim]")
             elif event["kind"] == "progress":
                 name = str(event["name"])
                 task = tasks.setdefault(name, bar.add_task(name, total=event["of"]))

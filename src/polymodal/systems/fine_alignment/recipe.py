@@ -103,7 +103,7 @@ class Config:
 
 
 def tiny() -> Config:
-    """About three minutes on two cores."""
+    """About eleven minutes of CPU; arms share the cores."""
     return Config()
 
 

@@ -113,7 +113,7 @@ class Config:
 
 
 def tiny() -> Config:
-    """About three minutes on two cores."""
+    """Two toys, about two minutes each; the pocket part where pocket-vlm is there."""
     return Config()
 
 
