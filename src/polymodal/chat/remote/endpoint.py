@@ -113,12 +113,12 @@ class Remote:
         """The line, the client, what each call is told, and its places; made at the first call."""
         import openai
 
-        from polymodal.chat.remote.wire import Wire
+        from polymodal.chat.remote.wire import Client, Wire
 
         way = line()
         with self._lock:
             if self._made is None or self._made[0] is not way:
-                client = openai.AsyncOpenAI(
+                client = Client(
                     base_url=self.url,
                     api_key=self._key,
                     http_client=Wire(self.timeout),

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from openai import AsyncOpenAI
+
+
+class Client(AsyncOpenAI):
+    """The SDK's client for calls that differ in their body alone: URL and headers are made once."""
+
+    _pattern: httpx2.Request | None = None
+
+    def _build_request(self, options: Any, *, retries_taken: int = 0) -> httpx2.Request:
+        if self._pattern is None:
+            self._pattern = super()._build_request(options)
+        headers = self._pattern.headers.copy()
+        headers["x-stainless-retry-count"] = str(retries_taken)
+        content = json.dumps(options.json_data).encode()
+        return self._client.build_request("POST", self._pattern.url, headers=headers, content=content)
 
 
 class Wire(httpx2.AsyncClient):
@@ -31,7 +46,7 @@ class Wire(httpx2.AsyncClient):
 
     def build_request(self, method: str, url: Any, **given: Any) -> httpx2.Request:
         """The request as the SDK words it."""
-        return httpx2.Request(method, _url(url), headers=given["headers"], content=given["content"])
+        return httpx2.Request(method, url, headers=given["headers"], content=given["content"])
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
         """Send it, and read the answer to its end."""
@@ -59,9 +74,6 @@ class Wire(httpx2.AsyncClient):
         if self._session is not None:
             await self._session.close()
         await super().aclose()
-
-
-_url = lru_cache(maxsize=64)(httpx2.URL)  # one endpoint is asked thousands of times
 
 
 def _proxy(url: httpx2.URL) -> str | None:

@@ -26,6 +26,7 @@ LEXICON = {
     "transparency": "transparent translucent opaque",
     "place": "left right top bottom",
 }  # words of a line may stand for one another
+KNOWN = 100_000  # vectors of texts that a frozen tower has given
 KIND = {word: kind for kind, line in LEXICON.items() for word in line.split()}
 
 
@@ -149,6 +150,21 @@ class Aligner(nn.Module):
         self.dual = dual
         start = float(dual.scale.detach())
         self.regional, self.hard = Scale(start), Scale(start)
+        self.known: dict[tuple[int, ...], Tensor] = {}
+
+    def phrases(self, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        """Vectors of texts; those of a frozen text tower are remembered."""
+        if any(x.requires_grad for name, x in self.dual.net.named_parameters() if "text_" in name):
+            return self.dual.text(ids)
+        rows = [tuple(row) for row in ids.tolist()]
+        new = [i for i, row in enumerate(rows) if row not in self.known]
+        if len(self.known) + len(new) > KNOWN:
+            self.known.clear()
+            new = list(range(len(rows)))
+        if new:
+            with torch.no_grad():
+                self.known.update(zip((rows[i] for i in new), self.dual.text(ids[new]), strict=True))
+        return torch.stack([self.known[row] for row in rows])
 
 
 def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
@@ -169,7 +185,7 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
             total = total + info_nce(whole[batch.shorts], dual.text(batch.short), dual.scale)
         if maps is not None:
             found = regions(maps, batch.boxes, batch.index)
-            texts = dual.text(batch.texts)
+            texts = module.phrases(batch.texts)
             phrases, flat = texts[: len(found)], texts[len(found) :]
             if terms.regional:
                 total = total + terms.regional * regional_loss(found, phrases, module.regional())

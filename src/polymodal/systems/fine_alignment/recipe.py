@@ -77,6 +77,7 @@ class Config:
         first: steps of the common start, global term only.
         steps: of each arm after it; 0 scores the model as it is.
         stop: step at which an arm ends early, the rate falling as for all steps; 0 for none.
+        locked: the text tower stays as it is and only seeing is trained (LiT), at a third of the price.
         batch: pictures a step.
         lr: largest learning rate.
         arms: what is trained, the model that is kept last among `global`, `regional`, `hard`.
@@ -95,6 +96,7 @@ class Config:
     first: int = 100
     steps: int = 150
     stop: int = 0
+    locked: bool = False
     batch: int = 64
     lr: float = 2e-3
     arms: tuple[str, ...] = ARMS
@@ -184,13 +186,10 @@ def source(config: Config, *, seed: int) -> Source:
     kept = [negated(one, config.negatives) for one in pictures(config, "train")[0]]
     regions = [region for one in kept for region in one.regions]
     local = {*config.arms} - {"global", "short"}
+    boxes = "the regional term: a picture has boxes with phrases; arms=global needs none"
     for needed, there, what in (
         (True, any(one.long or one.short for one in kept), "the global term: a picture has a caption"),
-        (
-            bool(local),
-            bool(regions),
-            "the regional term: a picture has boxes with phrases; arms=global needs none",
-        ),
+        (bool(local), bool(regions), boxes),
         (bool(local - {"regional"}), any(r.hard() for r in regions), "the hard term: a region has negatives"),
     ):
         if needed and not there:
@@ -257,6 +256,8 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     if arm == "short":  # its start is its own: the common one has read long captions
         steps += config.first
     module, way = aligner(config, start, seed=seed), terms(config, arm)
+    if config.locked:
+        module.dual.freeze("text")
     world = generated(config)
     val = data.shown(world, "val") if world and world.val and arm != "first" else ()
     asked = (lambda: watched(module.dual, val)) if val else None
