@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,19 @@ def test_pictures_are_seen_and_counted(eyes: Local) -> None:
     two = eyes(user(PICTURE), assistant("no"), user("and", PICTURE), seed=0)
     assert two.usage.image_tokens == 8
     assert eyes(user("words alone"), seed=0).usage.image_tokens == 0
+
+
+def test_an_idefics3_sees_through_its_own_processor(tmp_path: Path) -> None:
+    model = Local(str(tiny.idefics3_model(tmp_path)), decoding=SHORT)
+    reply = model(user("what?", PICTURE), seed=0)
+    assert reply.usage.image_tokens == 5  # four tiles and the whole
+    assert reply.message != model(user("what?", Image(255 - PIXELS)), seed=0).message
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="only where torchvision is not installed")
+def test_a_processor_that_needs_more_says_what(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match=r"local:.*Torchvision.*pip install torchvision"):
+        Local(str(tiny.qwen2_vl_model(tmp_path)))(user("what?", PICTURE), seed=0)
 
 
 def test_the_first_token_has_candidates(eyes: Local) -> None:

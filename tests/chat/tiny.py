@@ -1,5 +1,6 @@
 """Checkpoints small enough to make in a test: made from a config and a seed, with a tokenizer of bytes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,4 +95,51 @@ def vision_model(folder: Path) -> Path:
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     ).save_pretrained(folder)
+    return folder
+
+
+def idefics3_model(folder: Path) -> Path:
+    """A tiny Idefics3 in a folder, with its own processor: a picture as tiles of one token each."""
+    import torch
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    torch.manual_seed(0)
+    form = Idefics3Processor(
+        image_processor=Idefics3ImageProcessorPil(
+            size={"longest_edge": 56}, max_image_size={"longest_edge": 28}
+        ),
+        tokenizer=tokenizer(),
+        image_seq_len=1,
+        chat_template=TEMPLATE,
+    )
+    text = language()
+    text.vocab_size = len(form.tokenizer)
+    eye = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    eye |= {"image_size": 28, "patch_size": 14, "initializer_range": 1.0}
+    config = Idefics3Config(vision_config=eye, text_config=text, scale_factor=2, image_token_id=3)
+    model = Idefics3ForConditionalGeneration(config)
+    model.generation_config.eos_token_id = 2
+    model.generation_config.pad_token_id = 0
+    model.save_pretrained(folder)
+    form.save_pretrained(folder)
+    return folder
+
+
+def qwen2_vl_model(folder: Path) -> Path:
+    """A tiny Qwen2-VL in a folder, with the settings of its processor, which needs torchvision."""
+    import torch
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    torch.manual_seed(0)
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text |= {"num_key_value_heads": 2, "vocab_size": 260, "pad_token_id": 0}
+    text |= {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}}
+    eye = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2}
+    config = Qwen2VLConfig(vision_config=eye, text_config=text, image_token_id=3, vision_start_token_id=1)
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    settings = Qwen2VLImageProcessorPil().to_dict() | {"processor_class": "Qwen2VLProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return folder

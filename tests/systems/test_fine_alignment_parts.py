@@ -1,5 +1,6 @@
 """Scenes as pictures, negatives that are false, batches, the three terms, lexicon swaps, resumed training."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -103,8 +104,26 @@ def test_a_batch(dual, rows):
     turns = method.gather(dual, replace(terms, captions="turns"), rows, (0, 0))
     assert sorted(turns.longs.tolist() + turns.shorts.tolist()) == list(range(8))
     assert not len(method.gather(dual, replace(terms, captions="short"), rows, (0, 0)).longs)
+    halves = method.gather(dual, replace(terms, captions="halves"), rows, (0, 0))
+    assert halves.shorts.tolist() == turns.shorts.tolist()
+    assert not len(halves.longs)
     assert not len(method.gather(dual, method.Terms(), rows, (0, 0)).index)
     assert Deal(lambda: batch).to("cpu").pixels is batch.pixels
+
+
+def test_a_locked_text_tower_gives_the_same_vectors_once(dual, rows):
+    batch = method.gather(dual, method.Terms(0.1, 0.5), rows, (0, 0))
+    free, locked = method.Aligner(dual), method.Aligner(Dual(deepcopy(dual.net), dual.tokens).freeze("text"))
+    first = locked.phrases(batch.texts)
+    assert torch.allclose(first, free.phrases(batch.texts), atol=1e-6)
+    assert torch.equal(first, locked.phrases(batch.texts))
+    assert free.known == {}
+    assert 0 < len(locked.known) <= len(batch.texts)
+    loss = method.objective(method.Terms(0.1, 0.5))(locked, batch)
+    loss.backward()
+    grads = {name: x.grad is not None for name, x in locked.dual.net.named_parameters()}
+    assert grads["visual_projection.weight"]
+    assert not any(there for name, there in grads.items() if name.startswith("text_"))
 
 
 def test_controls_break_what_they_say(dual, rows):

@@ -92,6 +92,7 @@ class Local:
                 accelerator has no memory for it.
             OSError: there is no such model, here or on the hub.
             ValueError: the checkpoint is no chat model of a known kind.
+            ImportError: its processor needs a package that is not here, as Qwen2-VL's needs torchvision.
         """
         start = perf_counter()
         with self._lock:
@@ -323,13 +324,14 @@ def _explained(source: str) -> Iterator[None]:
     """Says in a line what transformers says in many."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:
         line = (str(error).strip().splitlines() or [""])[0]
-        raise FileNotFoundError(
-            f"local:{source}: neither a checkpoint here nor to be had of the hub: {line}"
-        ) from error
-    except ValueError as error:
-        line = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(error, OSError):
+            what = "neither a checkpoint here nor to be had of the hub"
+            raise FileNotFoundError(f"local:{source}: {what}: {line}") from error
+        if isinstance(error, ImportError):
+            hint = " (pip install torchvision, the build for your torch)" * ("orchvision" in line)
+            raise ImportError(f"local:{source}: {line}{hint}") from error
         raise ValueError(f"local:{source}: no chat model that transformers knows: {line}") from error
 
 

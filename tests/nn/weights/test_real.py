@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.chat import tiny
 
+from polymodal.chat import Decoding, user
+from polymodal.chat.local import Local
+from polymodal.media import Image as Pixels
 from polymodal.nn.weights import Recipe, plan
 from polymodal.runs.checkpoints import write_checkpoint
 
@@ -139,3 +143,18 @@ def test_merged_folders_load_and_run(tmp_path: Path, make: Any) -> None:
             want = value.float() + 0.4 * (partner[key].float() - value.float())
             torch.testing.assert_close(after[name].float(), want, atol=1e-2, rtol=1e-2)
     assert merged == sum(len(merge.view.shape) == 2 for merge in found.merges)  # norms and biases are as made
+
+
+@pytest.mark.parametrize("make", [tiny.vision_model, tiny.idefics3_model], ids=["llava", "idefics3"])
+def test_a_merged_folder_answers_about_a_picture(tmp_path: Path, make: Any) -> None:
+    target = make(tmp_path / "vlm")
+    donor = tiny.text_model(tmp_path / "llm")
+    for weight in (1.0, 0.5):
+        write_checkpoint(plan(target, [donor], Recipe(weights=(weight,))), tmp_path / str(weight))
+    asked = user("what?", Pixels(np.asarray(PICTURE)))
+    short = Decoding(tokens=12)
+    said = [Local(str(path), decoding=short)(asked, seed=0) for path in (target, *tmp_path.glob("[01].[05]"))]
+    before, *after = (reply.message for reply in said)
+    assert before in after  # the target itself, at weight 1
+    assert any(message != before for message in after)
+    assert all(reply.usage.image_tokens > 0 for reply in said)

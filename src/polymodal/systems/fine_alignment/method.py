@@ -38,7 +38,8 @@ class Terms:
         regional: weight of the regional term.
         hard: weight of the hard-negative term.
         captions: `both` of a picture, `turns`: every second picture its long one, the others a short one
-            (half the price), or `short` alone.
+            (half the price); `short`: the short ones alone; `halves`: those of them that
+            `turns` reads.
         boxes: whether the boxes of a picture change places (a control).
         donors: whether negatives come from other regions of the batch (a control).
         regions: of a picture at most, drawn anew each time.
@@ -95,10 +96,10 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
         draw: seed of the draws.
     """
     rng = np.random.default_rng(list(draw))
-    turns = terms.captions == "turns"
+    turns = terms.captions in ("turns", "halves")
     longs = [i for i, p in enumerate(pictures) if p.long and not (turns and i % 2 and p.short)]
-    longs = [] if terms.captions == "short" else longs
     shorts = [i for i, p in enumerate(pictures) if p.short and not (turns and i in longs)]
+    longs = longs if terms.captions in ("both", "turns") else []
     said = [PREFIX + pictures[i].short[int(rng.integers(len(pictures[i].short)))] for i in shorts]
     boxes: list[Sequence[float]] = []
     index: list[int] = []

@@ -237,7 +237,7 @@ def terms(config: Config, arm: str) -> method.Terms:
     return Terms(
         regional=config.regional * local,
         hard=config.hard * (local and arm != "regional"),
-        captions="short" if arm == "short" else config.captions,
+        captions={"both": "short", "turns": "halves"}[config.captions] if arm == "short" else config.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
         regions=config.regions,
@@ -253,8 +253,7 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
 
     torch.set_num_threads(1)
     steps = config.first if arm == "first" else config.steps
-    if arm == "short":  # its start is its own: the common one has read long captions
-        steps += config.first
+    steps += config.first * (arm == "short")  # its start is its own: the common one has read long captions
     module, way = aligner(config, start, seed=seed), terms(config, arm)
     if config.locked:
         module.dual.freeze("text")
