@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from polymodal.media import Image
@@ -11,7 +12,7 @@ from polymodal.nn.decoder import Decoder, Seeing
 from polymodal.nn.dual import Dual
 from polymodal.nn.pocket.shelf import HOME
 from polymodal.runs import Run, read_result, report
-from polymodal.systems import shelf
+from polymodal.systems import asking, shelf
 from polymodal.systems.model_merging import recipe, siblings
 
 MADE = all((HOME / name / "model.safetensors").is_file() for name in recipe.POCKET)
@@ -87,6 +88,27 @@ def test_ones_own_models_and_questions_are_merged_asked_and_paired(tmp_path, see
     assert found["count: merged - target"].n == 3
     assert json.loads((run.folder / "model" / "merge.json").read_text())
     assert (run.folder / "answers.parquet").is_file()
+
+
+def test_ones_own_models_show_which_layers_they_need(tmp_path, sees):
+    (tmp_path / "shown.png").write_bytes(Image(np.full((64, 64, 3), 60, np.uint8)).encoded())
+    ask = {"image": "shown.png", "prompt": "how many objects are there?", "target": "one"}
+    for name in ("perception", "reasoning"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": "q", **ask}))
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("perception", "reasoning")}
+    given = {"target": f"local:{sees}", "donors": "", "base": str(HOME / "pocket-lm"), "knock": "mask,revert"}
+    config = shelf.configure(recipe, "full", given | files)
+    run = Run.create("model_merging", config, root=tmp_path)
+    found = recipe.run(config, run)
+    assert {"own/centre of perception: target", "own/centre: perception - reasoning"} <= set(found)
+    rows = pq.read_table(run.folder / "attribution.parquet").to_pylist()
+    assert len(rows) == 6 * 2 * 2 * 2  # layers, modules, modes, sets
+    assert {row["drop"] for row in rows if row["mode"] == "revert"} == {0.0}  # its decoder is pocket-lm's own
+    config = shelf.configure(recipe, "full", given | files | {"base": ""})
+    with pytest.raises(ValueError, match="revert needs the base: give -o base="):
+        recipe.run(config, Run.create("model_merging", config, root=tmp_path))
+    with pytest.raises(ValueError, match="only a local: model has modules to knock out"):
+        asking.knocked_out(0, (), None, "scripted:echo", "mask")
 
 
 def test_what_cannot_be_done_is_said(tmp_path):

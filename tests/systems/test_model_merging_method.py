@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from polymodal.nn.decoder import Decoder
+from polymodal.nn.decoder.knocked import attribution
 from polymodal.systems.model_merging import data, method
 
 
@@ -41,7 +42,7 @@ def test_attribution_of_an_untouched_layer_is_exactly_nothing():
         with torch.no_grad():
             return {"all": net(ids)[:, -1].mean(-1).double().numpy()}
 
-    found = method.attribution(net, score, modes=["revert"], base=base)
+    found = attribution(net, score, modes=["revert"], base=base)
     assert set(found) == {("revert", "self_attn", "all"), ("revert", "mlp", "all")}
     assert np.abs(found["revert", "self_attn", "all"]).max() == 0
     assert np.abs(found["revert", "mlp", "all"][:2]).max() == 0

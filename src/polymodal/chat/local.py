@@ -118,6 +118,12 @@ class Local:
         text = loaded.form.decode(made, skip_special_tokens=True)
         return Reply(assistant(text), usage, "stop" if ended else "length", first)
 
+    def network(self) -> Any:
+        """The torch module that answers; who changes it, alone, changes the replies. Raises as a call."""
+        with self._lock:
+            self._kept = self._kept or self._load()
+        return self._kept.net
+
     def _load(self) -> Loaded:
         """The model and its processor; transformers takes seconds to import, so not before the first call."""
         import torch
@@ -267,6 +273,10 @@ class Pocket:
             seconds=perf_counter() - start,
         )
         return Reply(assistant(said.text), usage, "stop" if said.ended else "length", said.first)
+
+    def network(self) -> Any:
+        """The torch module that answers; who changes it, alone, changes the replies. Raises as a call."""
+        return self._voice().net
 
     def _voice(self) -> Voice:
         """The model, loaded by whichever thread comes first; calls then run beside each other."""

@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from polymodal.chat import ChatError, Decoding, connect, user
+from polymodal.chat import ChatError, ChatModel, Decoding, connect, user
+from polymodal.chat.local import Local, Pocket
 from polymodal.media import Invalid, Sample
 from polymodal.media import read as read_samples
 from polymodal.metrics import difference, mean
 from polymodal.systems.benchmarks import answer_of, table
 
 if TYPE_CHECKING:
+    from polymodal.nn.decoder.knocked import Mode
     from polymodal.runs import Run
     from polymodal.training.study import Book
+
+SHORT = Decoding(tokens=24)  # of an answer
 
 
 def ask(number: int, model: str, samples: Sequence[Sample], store: Path) -> list[str | None]:
@@ -31,15 +36,50 @@ def ask(number: int, model: str, samples: Sequence[Sample], store: Path) -> list
     """
     from polymodal.runs import Cache
 
-    asked = connect(model, decoding=Decoding(tokens=24), store=Cache(store))
-    out: list[str | None] = []
-    for sample in samples:
-        parts = [sample.parts[name] for name in ("image", "prompt") if name in sample.parts]
-        try:
-            out.append(asked(user(*parts), seed=number).text)
-        except ChatError:
-            out.append(None)
-    return out
+    asked = connect(model, decoding=SHORT, store=Cache(store))
+    return [said(asked, sample, seed=number) for sample in samples]
+
+
+def said(model: ChatModel, sample: Sample, *, seed: int) -> str | None:
+    """The reply to a sample, None where the call failed."""
+    parts = [sample.parts[name] for name in ("image", "prompt") if name in sample.parts]
+    try:
+        return model(user(*parts), seed=seed).text
+    except ChatError:
+        return None
+
+
+def knocked_out(
+    number: int, samples: Sequence[Sample], base: str | None, model: str, mode: Mode
+) -> dict[str, NDArray[np.float64]]:
+    """A job of a run: what each item loses when a module is knocked out, "layers items", by `MODULE|SET`.
+
+    Args:
+        number: the seed.
+        samples: with a tag `set`.
+        base: the common ancestor, a local model too, for the mode `revert`.
+        model: a `local:` one.
+        mode: of `nn.decoder.knocked`.
+
+    Raises:
+        ValueError: a model that does not run here, or one without layers to knock out.
+    """
+    from polymodal.nn.decoder.knocked import attribution
+
+    asked = connect(model, decoding=SHORT)
+    if not isinstance(asked, Local | Pocket):
+        raise ValueError(f"{model}: only a local: model has modules to knock out")
+    old: Any = connect(f"local:{base.removeprefix('local:')}") if base and mode == "revert" else None
+    sets = {str(sample.tags["set"]) for sample in samples}
+
+    def score() -> dict[str, NDArray[np.float64]]:
+        return {
+            name: np.array([right(said(asked, s, seed=number), s) for s in samples if s.tags["set"] == name])
+            for name in sorted(sets)
+        }
+
+    found = attribution(asked.network(), score, modes=[mode], base=old and old.network())
+    return {f"{module}|{name}": drops for (_, module, name), drops in found.items()}
 
 
 def questions(files: Mapping[str, str | None], limit: int) -> tuple[list[Sample], list[Invalid]]:

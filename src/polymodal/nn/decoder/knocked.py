@@ -1,13 +1,15 @@
-"""One module of a decoder knocked out for a while, or its inputs watched."""
+"""Modules of a decoder knocked out for a while, what that costs, or their inputs watched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Mode = Literal["mask", "uniform", "revert"]
@@ -87,6 +89,34 @@ def _nothing(module: nn.Module, given: Any, made: Any) -> Any:
     if isinstance(made, tuple):
         return (torch.zeros_like(made[0]), *made[1:])
     return torch.zeros_like(made)
+
+
+def attribution(
+    net: nn.Module,
+    score: Callable[[], Mapping[str, NDArray[np.float64]]],
+    *,
+    modes: Sequence[Mode] = MODES,
+    base: nn.Module | None = None,
+) -> dict[tuple[Mode, str, str], Float[np.ndarray, "l i"]]:
+    """Loss of each item's score under each knock-out, by mode, module and set of items, "layers items".
+
+    Args:
+        net: the model, as it is when merged: knock-outs act on final weights.
+        score: the items' scores by name of their set, of the net as it is when called.
+        modes: knock-outs.
+        base: for `revert`.
+    """
+    whole = score()
+    out: dict[tuple[Mode, str, str], Float[np.ndarray, "l i"]] = {}
+    for mode in modes:
+        for module in MODULES:
+            lost: dict[str, list[NDArray[np.float64]]] = {}
+            for layer in range(len(blocks(net))):
+                with knocked(net, layer, module, mode, base):
+                    for name, values in score().items():
+                        lost.setdefault(name, []).append(whole[name] - values)
+            out |= {(mode, module, name): np.stack(drops) for name, drops in lost.items()}
+    return out
 
 
 @contextmanager

@@ -45,13 +45,14 @@ class Voice:
 
     Attributes:
         sees: whether it takes a picture.
+        net: the model itself.
     """
 
     def __init__(self, folder: Path) -> None:
         self.sees = stored.kind(folder) == "llava"
         loaded: Callable[[Path], Any] = (Seeing if self.sees else Decoder).from_pretrained
-        self._net = loaded(folder)
-        self._decoder: Decoder = self._net.language_model if self.sees else self._net
+        self.net = loaded(folder)
+        self._decoder: Decoder = self.net.language_model if self.sees else self.net
         self._words = stored.needed(self._decoder.words)
 
     def room(self, lines: Sequence[str], picture: bool) -> tuple[int, int]:
@@ -84,10 +85,10 @@ class Voice:
         ids = torch.tensor([self._ids(lines, picture is not None)])
         with torch.no_grad():
             if self.sees:
-                pixels = None if picture is None else self._net.prepare([picture])
-                embeds = self._net.embed(pixels, ids)
+                pixels = None if picture is None else self.net.prepare([picture])
+                embeds = self.net.embed(pixels, ids)
             else:
-                embeds = self._net.embed(ids)
+                embeds = self.net.embed(ids)
         (row,) = continued(
             self._decoder,
             embeds,
@@ -104,7 +105,7 @@ class Voice:
         )
 
     def _ids(self, lines: Sequence[str], picture: bool) -> list[int]:
-        return question(self._words, lines, self._net.patches if picture else 0)
+        return question(self._words, lines, self.net.patches if picture else 0)
 
     def _first(self, scores: torch.Tensor, n: int) -> dict[str, float]:
         """The likeliest first words; tokens that differ in a blank only are one word."""

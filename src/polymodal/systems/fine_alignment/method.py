@@ -42,6 +42,8 @@ class Terms:
             `turns` reads.
         boxes: whether the boxes of a picture change places (a control).
         donors: whether negatives come from other regions of the batch (a control).
+        apart: whether a phrase is pushed off its negatives by the words alone, with the weight of `hard`:
+            else words that pictures cannot tell apart yet get one vector, and then no picture ever can.
         regions: of a picture at most, drawn anew each time.
         negatives: of a region at most.
     """
@@ -51,6 +53,7 @@ class Terms:
     captions: str = "both"
     boxes: bool = False
     donors: bool = False
+    apart: bool = False
     regions: int = 4
     negatives: int = 10
 
@@ -193,6 +196,9 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
             if terms.hard and len(flat):
                 block, mask = ragged(flat, batch.counts)
                 total = total + terms.hard * hard_loss(found, phrases, block, mask, module.hard())
+                if terms.apart:
+                    scale = module.hard().detach()  # it would grow: a phrase is always nearest to itself
+                    total = total + terms.hard * hard_loss(phrases, phrases, block, mask, scale)
         return total
 
     return loss

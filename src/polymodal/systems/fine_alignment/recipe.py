@@ -77,7 +77,8 @@ class Config:
         first: steps of the common start, global term only.
         steps: of each arm after it; 0 scores the model as it is.
         stop: step at which an arm ends early, the rate falling as for all steps; 0 for none.
-        locked: the text tower stays as it is and only seeing is trained (LiT), at a third of the price.
+        text: its tower is trained (`free`), its phrases also pushed off their negatives (`apart`), or it is
+            left alone and seeing is trained to it (`locked`, LiT), at a third of the price.
         batch: pictures a step.
         lr: largest learning rate.
         arms: what is trained, the model that is kept last among `global`, `regional`, `hard`.
@@ -96,7 +97,7 @@ class Config:
     first: int = 100
     steps: int = 150
     stop: int = 0
-    locked: bool = False
+    text: Literal["free", "apart", "locked"] = "free"
     batch: int = 64
     lr: float = 2e-3
     arms: tuple[str, ...] = ARMS
@@ -240,6 +241,7 @@ def terms(config: Config, arm: str) -> method.Terms:
         captions={"both": "short", "turns": "halves"}[config.captions] if arm == "short" else config.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
+        apart=config.text == "apart",
         regions=config.regions,
         negatives=config.negatives,
     )
@@ -252,13 +254,11 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     from polymodal.systems.fine_alignment import method
 
     torch.set_num_threads(1)
-    steps = config.first if arm == "first" else config.steps
-    steps += config.first * (arm == "short")  # its start is its own: the common one has read long captions
+    steps = config.first if arm == "first" else config.steps + config.first * (arm == "short")
     module, way = aligner(config, start, seed=seed), terms(config, arm)
-    if config.locked:
+    if config.text == "locked":
         module.dual.freeze("text")
-    world = generated(config)
-    val = data.shown(world, "val") if world and world.val and arm != "first" else ()
+    val = data.shown(world, "val") if (world := generated(config)) and world.val and arm != "first" else ()
     asked = (lambda: watched(module.dual, val)) if val else None
     fitting = Fitting(steps, config.batch, config.lr, ROUND, arm != "first")
     gather = partial(method.gather, module.dual, way)

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.metrics import Estimate, difference
 from polymodal.metrics.resample import weights
-from polymodal.nn.decoder.knocked import MODES, MODULES, Mode, blocks, knocked
 
 Drops = Float[np.ndarray, "l i"]
-
-
-def attribution(
-    net: nn.Module,
-    score: Callable[[], Mapping[str, NDArray[np.float64]]],
-    *,
-    modes: Sequence[Mode] = MODES,
-    base: nn.Module | None = None,
-) -> dict[tuple[Mode, str, str], Drops]:
-    """Loss of each item's score under each knock-out, by mode, module and set of items, "layers items".
-
-    Args:
-        net: the model, as it is when merged: knock-outs act on final weights.
-        score: the items' scores by name of their set, of the net as it is when called.
-        modes: knock-outs.
-        base: for `revert`.
-    """
-    whole = score()
-    out: dict[tuple[Mode, str, str], Drops] = {}
-    for mode in modes:
-        for module in MODULES:
-            lost: dict[str, list[NDArray[np.float64]]] = {}
-            for layer in range(len(blocks(net))):
-                with knocked(net, layer, module, mode, base):
-                    for name, values in score().items():
-                        lost.setdefault(name, []).append(whole[name] - values)
-            out |= {(mode, module, name): np.stack(drops) for name, drops in lost.items()}
-    return out
 
 
 def centre(drops: Drops, *, seed: int, draws: int = 2000) -> Estimate:

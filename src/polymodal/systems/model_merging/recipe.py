@@ -22,6 +22,7 @@ from polymodal.metrics import (
     mean,
     proportion,
 )
+from polymodal.nn.decoder.knocked import Mode, attribution
 from polymodal.nn.pocket import names
 from polymodal.systems import asking, pockets, quiz
 from polymodal.systems.model_merging import method, siblings
@@ -87,7 +88,7 @@ class Config:
         data: questions: samples.jsonl, or a benchmark table (.tsv).
         perception: more questions, whose set is `perception`.
         reasoning: more questions, whose set is `reasoning`.
-        knock: knock-outs of the attribution.
+        knock: knock-outs of the attribution; of own models where there are questions of both kinds.
         protect: share of the pictures' activations, squared, that a merge may not change; 0 for none.
         limit: items a set.
         seeds: toys.
@@ -119,7 +120,7 @@ def tiny() -> Config:
 
 def full() -> Config:
     """The paper's setting; give `-o target=`, `-o donors=` and `-o data=`."""
-    return Config(base=None, weight=0.9, limit=1000, seeds=5)
+    return Config(base=None, weight=0.9, limit=1000, knock=(), seeds=5)
 
 
 def weights() -> Config:
@@ -263,7 +264,7 @@ def pocket_job(how: pockets.How, names: Sequence[str], n: int, number: int) -> d
     return out
 
 
-def knock_job(how: pockets.How, mode: method.Mode, n: int, number: int) -> dict[str, Hits]:
+def knock_job(n: int, number: int, how: pockets.How, mode: Mode) -> dict[str, Hits]:
     """Loss by knocking out a module, "layers items", by `MODULE|SET`."""
     net, base = siblings.merged(how), pockets.sibling("pocket-lm")
     sets = {"perception": "perception", "reasoning": "seen sums"}
@@ -271,7 +272,7 @@ def knock_job(how: pockets.How, mode: method.Mode, n: int, number: int) -> dict[
     def score() -> dict[str, Hits]:
         return {key: scored(net, name, n, number) for key, name in sets.items()}
 
-    found = method.attribution(net, score, modes=[mode], base=base)
+    found = attribution(net, score, modes=[mode], base=base)
     return {f"{module}|{name}": drops for (_, module, name), drops in found.items()}
 
 
@@ -314,15 +315,18 @@ def pocket(config: Config, run: Run, book: work.Book) -> None:
     weight, _ = method.chosen({w: told[f"λ {w:g}|held-out sums@val"] for w in grid}, seed=seed)
     text = "do not merge" if weight is None else f"λ = {weight:g}"
     book.sections["notes"] = [f"chosen on other questions: {text}"]
-    placed(config, run, book)
+    nets = {
+        name: (n, seed, pockets.How(weight=w)) for name, w in (("target", 1.0), ("merged", config.weight))
+    }
+    placed(config, run, book, "pocket", knock_job, nets)
 
 
-def placed(config: Config, run: Run, book: work.Book) -> None:
-    """Which layers the target and a merge cannot do without, on perception and on sums of seen pairs."""
-    nets = {"target": pockets.How(weight=1.0), "merged": pockets.How(weight=config.weight)}
-    jobs = {f"knock/{name}/{mode}": (how, mode, config.limit, config.seed)
-            for name, how in nets.items() for mode in config.knock}  # fmt: skip
-    lost, rows = run.map(knock_job, jobs, name="knock-outs"), []
+def placed(
+    config: Config, run: Run, book: work.Book, world: str, job: Any, nets: Mapping[str, tuple[Any, ...]]
+) -> None:
+    """Which layers models cannot do without, on perception and on reasoning; a job takes a net and a mode."""
+    jobs = {f"knock/{name}/{mode}": (*net, mode) for name, net in nets.items() for mode in config.knock}
+    lost, rows = run.map(job, jobs, name="knock-outs"), []
     for name in nets:
         drops = {key: sum(lost[f"knock/{name}/{mode}"][key] for mode in config.knock) / len(config.knock)
                  for key in lost[f"knock/{name}/{config.knock[0]}"]}  # fmt: skip
@@ -331,15 +335,15 @@ def placed(config: Config, run: Run, book: work.Book) -> None:
             for side in ("perception", "reasoning")
         }
         for side, table in sides.items():
-            book.add(f"pocket/centre of {side}: {name}", method.centre(table, seed=config.seed))
+            book.add(f"{world}/centre of {side}: {name}", method.centre(table, seed=config.seed))
         if name == "target":
             found = method.centres_apart(sides["perception"], sides["reasoning"], seed=config.seed)
-            book.add("pocket/centre: perception - reasoning", found)
+            book.add(f"{world}/centre: perception - reasoning", found)
         profile(book, f"Knock-outs of the {name}: loss by layer", sides, seed=config.seed)
-    for job, value in lost.items():
-        _, name, mode = job.split("/")
-        for key, table in value.items():
-            module, _, side = key.partition("|")
+    for key, value in lost.items():
+        _, name, mode = key.split("/")
+        for part, table in value.items():
+            module, _, side = part.partition("|")
             about = {"model": name, "mode": mode, "module": module, "set": side}
             rows += [about | {"layer": layer, "drop": drop.mean()} for layer, drop in enumerate(table)]
     run.table("attribution.parquet", rows)
@@ -348,15 +352,25 @@ def placed(config: Config, run: Run, book: work.Book) -> None:
 def checkpoints(config: Config, run: Run, book: work.Book) -> dict[str, str]:
     """Merge a person's models into model/, ask target and result the person's questions, pair the answers."""
     files = {"": config.data, "perception": config.perception, "reasoning": config.reasoning}
+    knock = config.knock if config.perception and config.reasoning else ()
+    if "revert" in knock and not ancestor(config):
+        raise ValueError("revert needs the base: give -o base=, or -o knock=mask,uniform")
     samples, lost = asking.questions(files, config.limit)
     for one in lost:
         book.row("invalid", reason=one.reason, n=1, first=one.id)
-    book.sections["about"] = {
-        "text": f"{len(samples)} questions to {config.target}, {', '.join(config.donors)}."
-    }
     models = {"target": config.target} | ({"merged": merge(config, run, book)} if config.donors else {})
+    book.sections["about"] = {"text": f"{len(samples)} questions to {', '.join(models.values())}."}
     asking.compared(run, book, models, samples)
+    if knock:
+        pair = [sample for sample in samples if sample.tags.get("set") in ("perception", "reasoning")]
+        nets = {name: (config.seed, pair, ancestor(config), model) for name, model in models.items()}
+        placed(config, run, book, "own", asking.knocked_out, nets)
     return {"questions": fingerprint(f"{sample.digest()} {sample.target}" for sample in samples)}
+
+
+def ancestor(config: Config) -> str | None:
+    """The base, unless it is the default one and the target another's."""
+    return None if config.base == tiny().base and config.target != tiny().target else config.base
 
 
 def merge(config: Config, run: Run, book: work.Book) -> str:
@@ -368,8 +382,7 @@ def merge(config: Config, run: Run, book: work.Book) -> str:
     rules = tuple((glob, float(weight)) for glob, _, weight in split)
     recipe = Recipe(config.method, (config.weight,), density=config.density, rules=rules, seed=config.seed)
     named = [pockets.source(model) for model in (config.target, *config.donors)]
-    base = None if config.base == tiny().base and config.target != tiny().target else config.base
-    planned = plan(named[0], named[1:], recipe, base=base and pockets.source(base))
+    planned = plan(*named[:1], named[1:], recipe, base=(old := ancestor(config)) and pockets.source(old))
     planned.ready()
     rows = diagnosis(planned)
     columns = ["donor", "layer", "module", "ratio", "cosine", "conflict", "distance", "likeness"]

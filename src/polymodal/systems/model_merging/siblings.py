@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.envs.problems import NUMBERS
 from polymodal.nn.decoder import Decoder, Seeing, prompt
-from polymodal.nn.decoder.knocked import blocks, watched
+from polymodal.nn.decoder.knocked import attribution, blocks, watched
 from polymodal.nn.weights import Recipe
 from polymodal.systems import pockets, quiz
 from polymodal.systems.model_merging import data, method
@@ -245,7 +245,7 @@ def planted(number: int) -> dict[str, NDArray[np.float64]]:
     for name, layers in (("sees", (0, 1)), ("adds", (2, 3))):
         net, asked = family.branch(layers, pictured=name == "sees"), "see" if name == "sees" else "text sums"
         score = partial(family.told, net, asked)
-        drops = method.attribution(net, score, modes=["revert"], base=family.base)
+        drops = attribution(net, score, modes=["revert"], base=family.base)
         out[f"place|{name}"] = np.sum(list(drops.values()), axis=0)
     return out
 
