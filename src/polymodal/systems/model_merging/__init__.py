@@ -18,6 +18,8 @@ Try
     polymodal merge local:VLM local:LLM --method linear --weight 0.9 --to out/merged --dry-run --diagnose
     polymodal run model_merging:full -o vlm=local:VLM -o llm=local:LLM -o data=mathvista.tsv -o weight=0.9
     polymodal run model_merging:full -o target=local:out/merged -o donors= -o data=questions/samples.jsonl
+    polymodal run model_merging:full -o vlm=local:out/merged -o donors= -o base=BASE -o perception=p.jsonl
+        -o reasoning=r.jsonl -o knock=mask,revert                which layers one's own model needs
     polymodal run model_merging:weights -o target=pocket-lm      how the pocket models were made
 Your data
     Models: folders as save_pretrained writes them (safetensors), or hub names; a base for ties and dare.
