@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data/fsdd
+SCENES := scenes?test=200&fewest=2&most=5&shapes=8&signs=2
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup run fmt lint types test docs check bench
@@ -10,6 +11,8 @@ run: setup
 	$(BIN)/polymodal run image_text_relation
 	$(BIN)/polymodal run harm_evaluation
 	$(BIN)/polymodal run user_trust
+	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o size=64 -o data="$(SCENES)"
+	$(BIN)/polymodal run model_merging -o experiment=pocket -o limit=60 -o knock=mask
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
 

@@ -194,4 +194,4 @@ def test_pocket_clip_sees_what_its_card_says():
     test, _ = recipe.pictures(config, "test")
     sheet = aligned.Sheet(test, {"given": [found]})
     assert sheet.estimate("given", "long R@1", seed=0).mean >= 0.8
-    assert sheet.estimate("given", "hard", seed=0).mean >= 0.5
+    assert sheet.estimate("given", "hard", seed=0).mean >= 0.88

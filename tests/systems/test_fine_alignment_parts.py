@@ -9,7 +9,7 @@ import torch
 
 from polymodal.envs.scenes import COLOURS
 from polymodal.media import Image
-from polymodal.nn.dual import Dual, hard_loss, info_nce, regional_loss, regions
+from polymodal.nn.dual import Dual, hard_loss, info_nce, ragged, regional_loss, regions
 from polymodal.nn.pocket import Tokens, shelf
 from polymodal.systems.alignment.feeding import Deal, Fitting, Source, trained
 from polymodal.systems.alignment.pictures import Option, Picture, Region
@@ -124,6 +124,21 @@ def test_a_locked_text_tower_gives_the_same_vectors_once(dual, rows):
     grads = {name: x.grad is not None for name, x in locked.dual.net.named_parameters()}
     assert grads["visual_projection.weight"]
     assert not any(there for name, there in grads.items() if name.startswith("text_"))
+
+
+def test_phrases_are_pushed_off_their_negatives_by_words_alone(dual, rows):
+    module, terms = method.Aligner(dual), method.Terms(0.1, 0.5)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    plain = method.objective(terms)(module, batch)
+    more = method.objective(replace(terms, apart=True))(module, batch)
+    texts = dual.text(batch.texts)
+    phrases, flat = texts[: len(batch.index)], texts[len(batch.index) :]
+    block, mask = ragged(flat, batch.counts)
+    pushed = hard_loss(phrases, phrases, block, mask, module.hard())
+    assert float((more - plain).detach()) == pytest.approx(0.5 * float(pushed.detach()), rel=1e-4)
+    module.hard.zero_grad()
+    (more - plain).backward()
+    assert all(abs(float(x.grad or 0)) < 1e-5 for x in module.hard.parameters())
 
 
 def test_controls_break_what_they_say(dual, rows):

@@ -382,7 +382,7 @@ def merge(config: Config, run: Run, book: work.Book) -> str:
     rules = tuple((glob, float(weight)) for glob, _, weight in split)
     recipe = Recipe(config.method, (config.weight,), density=config.density, rules=rules, seed=config.seed)
     named = [pockets.source(model) for model in (config.target, *config.donors)]
-    planned = plan(*named[:1], named[1:], recipe, base=(old := ancestor(config)) and pockets.source(old))
+    planned = plan(named[0], named[1:], recipe, base=(old := ancestor(config)) and pockets.source(old))
     planned.ready()
     rows = diagnosis(planned)
     columns = ["donor", "layer", "module", "ratio", "cosine", "conflict", "distance", "likeness"]
