@@ -104,9 +104,8 @@ def test_ones_own_models_show_which_layers_they_need(tmp_path, sees):
     rows = pq.read_table(run.folder / "attribution.parquet").to_pylist()
     assert len(rows) == 6 * 2 * 2 * 2  # layers, modules, modes, sets
     assert {row["drop"] for row in rows if row["mode"] == "revert"} == {0.0}  # its decoder is pocket-lm's own
-    config = shelf.configure(recipe, "full", given | files | {"base": ""})
-    with pytest.raises(ValueError, match="revert needs the base: give -o base="):
-        recipe.run(config, Run.create("model_merging", config, root=tmp_path))
+    config = shelf.configure(recipe, "full", given | files | {"base": "", "knock": "revert"})
+    assert not any(name.startswith("own/") for name in recipe.run(config, Run.create("m", config, tmp_path)))
     with pytest.raises(ValueError, match="only a local: model has modules to knock out"):
         asking.knocked_out(0, (), None, "scripted:echo", "mask")
 

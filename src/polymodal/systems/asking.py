@@ -74,7 +74,9 @@ def knocked_out(
 
     def score() -> dict[str, NDArray[np.float64]]:
         return {
-            name: np.array([right(said(asked, s, seed=number), s) for s in samples if s.tags["set"] == name])
+            name: np.nan_to_num(  # no reply is a wrong one
+                [right(said(asked, s, seed=number), s) for s in samples if s.tags["set"] == name]
+            )
             for name in sorted(sets)
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,7 +88,8 @@ class Config:
         data: questions: samples.jsonl, or a benchmark table (.tsv).
         perception: more questions, whose set is `perception`.
         reasoning: more questions, whose set is `reasoning`.
-        knock: knock-outs of the attribution; of own models where there are questions of both kinds.
+        knock: knock-outs of the attribution; of own models where there are questions of both kinds, and
+            `revert` where there is a base.
         protect: share of the pictures' activations, squared, that a merge may not change; 0 for none.
         limit: items a set.
         seeds: toys.
@@ -353,8 +354,7 @@ def checkpoints(config: Config, run: Run, book: work.Book) -> dict[str, str]:
     """Merge a person's models into model/, ask target and result the person's questions, pair the answers."""
     files = {"": config.data, "perception": config.perception, "reasoning": config.reasoning}
     knock = config.knock if config.perception and config.reasoning else ()
-    if "revert" in knock and not ancestor(config):
-        raise ValueError("revert needs the base: give -o base=, or -o knock=mask,uniform")
+    knock = tuple(mode for mode in knock if mode != "revert" or ancestor(config))  # to what, without a base?
     samples, lost = asking.questions(files, config.limit)
     for one in lost:
         book.row("invalid", reason=one.reason, n=1, first=one.id)
@@ -364,7 +364,7 @@ def checkpoints(config: Config, run: Run, book: work.Book) -> dict[str, str]:
     if knock:
         pair = [sample for sample in samples if sample.tags.get("set") in ("perception", "reasoning")]
         nets = {name: (config.seed, pair, ancestor(config), model) for name, model in models.items()}
-        placed(config, run, book, "own", asking.knocked_out, nets)
+        placed(replace(config, knock=knock), run, book, "own", asking.knocked_out, nets)
     return {"questions": fingerprint(f"{sample.digest()} {sample.target}" for sample in samples)}
 
 
