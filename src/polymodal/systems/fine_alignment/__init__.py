@@ -31,60 +31,60 @@ Your data
 Measured
     <!-- measured -->
     docs/results/fine_alignment.json: mean [95 % interval], closed form where there is one
-      global/easy                                  0.325 [0.304, 0.346]
-      global/hard                                  0.055 [0.045, 0.065]
-      global/medium                                0.226 [0.208, 0.243]
-      global/trivial                               0.199 [0.178, 0.218]
-      global/box                                   0.164 [0.148, 0.180]
-      global/long R@1                              0.572 [0.528, 0.614]
-      global/long R@1, texts of others             0.004 [0.000, 0.010]
-      global/short R@1                             0.610 [0.566, 0.652]
-      global/short R@1, texts of others            0.004 [0.000, 0.010]
-      regional/easy                                1.000 [0.999, 1.000]
-      regional/hard                                0.205 [0.189, 0.224]
-      regional/medium                              0.710 [0.692, 0.729]
-      regional/trivial                             0.643 [0.622, 0.665]
-      regional/box                                 0.213 [0.197, 0.231]
-      regional/long R@1                            0.594 [0.550, 0.638]
-      regional/long R@1, texts of others           0.004 [0.000, 0.010]
-      regional/short R@1                           0.620 [0.578, 0.662]
-      regional/short R@1, texts of others          0.004 [0.000, 0.010]
-      hard/easy                                    1.000 [1.000, 1.000]
-      hard/hard                                    0.248 [0.231, 0.267]
-      hard/medium                                  0.708 [0.689, 0.727]
-      hard/trivial                                 0.650 [0.627, 0.673]
-      hard/box                                     0.211 [0.193, 0.229]
-      hard/long R@1                                0.580 [0.536, 0.626]
-      hard/long R@1, texts of others               0.002 [0.000, 0.006]
-      hard/short R@1                               0.610 [0.566, 0.652]
-      hard/short R@1, texts of others              0.004 [0.000, 0.010]
-      shuffled boxes/easy                          0.129 [0.112, 0.147]  0.091
-      shuffled boxes/hard                          0.020 [0.014, 0.026]  0.091
-      shuffled boxes/medium                        0.098 [0.084, 0.114]  0.091
-      shuffled boxes/trivial                       0.091 [0.074, 0.111]  0.091
-      shuffled boxes/box                           0.191 [0.173, 0.208]  0.200
-      shuffled boxes/long R@1                      0.536 [0.492, 0.578]
-      shuffled boxes/long R@1, texts of others     0.004 [0.000, 0.010]
-      shuffled boxes/short R@1                     0.558 [0.516, 0.600]
-      shuffled boxes/short R@1, texts of others    0.004 [0.000, 0.010]
-      shuffled negatives/easy                      1.000 [0.999, 1.000]  0.091
-      shuffled negatives/hard                      0.244 [0.226, 0.263]  0.091
-      shuffled negatives/medium                    0.726 [0.708, 0.744]  0.091
-      shuffled negatives/trivial                   0.681 [0.661, 0.702]  0.091
-      shuffled negatives/box                       0.250 [0.232, 0.269]  0.200
-      shuffled negatives/long R@1                  0.616 [0.570, 0.660]
-      shuffled negatives/long R@1, texts of others 0.004 [0.000, 0.010]
-      shuffled negatives/short R@1                 0.662 [0.618, 0.706]
-      shuffled negatives/short R@1, texts of others 0.008 [0.002, 0.016]
-      short/easy                                   0.436 [0.415, 0.457]
-      short/hard                                   0.065 [0.053, 0.076]
-      short/medium                                 0.286 [0.266, 0.306]
-      short/trivial                                0.254 [0.234, 0.275]
-      short/box                                    0.192 [0.175, 0.209]
-      short/long R@1                               0.432 [0.390, 0.478]
-      short/long R@1, texts of others              0.006 [0.000, 0.014]
-      short/short R@1                              0.734 [0.696, 0.772]
-      short/short R@1, texts of others             0.000 [0.000, 0.000]
+      global/easy                                  0.313 [0.302, 0.323]
+      global/hard                                  0.049 [0.044, 0.054]
+      global/medium                                0.213 [0.203, 0.222]
+      global/trivial                               0.184 [0.174, 0.194]
+      global/box                                   0.203 [0.194, 0.212]
+      global/long R@1                              0.403 [0.380, 0.426]
+      global/long R@1, texts of others             0.005 [0.002, 0.008]
+      global/short R@1                             0.435 [0.413, 0.458]
+      global/short R@1, texts of others            0.007 [0.003, 0.010]
+      regional/easy                                0.974 [0.971, 0.977]
+      regional/hard                                0.209 [0.200, 0.218]
+      regional/medium                              0.683 [0.670, 0.695]
+      regional/trivial                             0.635 [0.621, 0.650]
+      regional/box                                 0.236 [0.227, 0.246]
+      regional/long R@1                            0.432 [0.409, 0.456]
+      regional/long R@1, texts of others           0.010 [0.006, 0.015]
+      regional/short R@1                           0.444 [0.419, 0.470]
+      regional/short R@1, texts of others          0.006 [0.003, 0.009]
+      hard/easy                                    0.982 [0.979, 0.985]
+      hard/hard                                    0.245 [0.235, 0.254]
+      hard/medium                                  0.712 [0.700, 0.724]
+      hard/trivial                                 0.653 [0.639, 0.667]
+      hard/box                                     0.229 [0.220, 0.238]
+      hard/long R@1                                0.418 [0.397, 0.440]
+      hard/long R@1, texts of others               0.009 [0.005, 0.013]
+      hard/short R@1                               0.431 [0.407, 0.455]
+      hard/short R@1, texts of others              0.006 [0.002, 0.009]
+      shuffled boxes/easy                          0.144 [0.131, 0.158]  0.091
+      shuffled boxes/hard                          0.021 [0.017, 0.024]  0.091
+      shuffled boxes/medium                        0.101 [0.092, 0.110]  0.091
+      shuffled boxes/trivial                       0.097 [0.086, 0.108]  0.091
+      shuffled boxes/box                           0.204 [0.196, 0.212]  0.200
+      shuffled boxes/long R@1                      0.358 [0.336, 0.380]
+      shuffled boxes/long R@1, texts of others     0.004 [0.002, 0.006]
+      shuffled boxes/short R@1                     0.364 [0.342, 0.386]
+      shuffled boxes/short R@1, texts of others    0.009 [0.005, 0.014]
+      shuffled negatives/easy                      0.981 [0.978, 0.984]  0.091
+      shuffled negatives/hard                      0.246 [0.236, 0.257]  0.091
+      shuffled negatives/medium                    0.714 [0.700, 0.727]  0.091
+      shuffled negatives/trivial                   0.678 [0.664, 0.693]  0.091
+      shuffled negatives/box                       0.246 [0.234, 0.258]  0.200
+      shuffled negatives/long R@1                  0.433 [0.411, 0.455]
+      shuffled negatives/long R@1, texts of others 0.009 [0.004, 0.014]
+      shuffled negatives/short R@1                 0.439 [0.416, 0.462]
+      shuffled negatives/short R@1, texts of others 0.007 [0.003, 0.011]
+      short/easy                                   0.344 [0.331, 0.358]
+      short/hard                                   0.050 [0.045, 0.054]
+      short/medium                                 0.222 [0.211, 0.234]
+      short/trivial                                0.192 [0.181, 0.203]
+      short/box                                    0.205 [0.196, 0.215]
+      short/long R@1                               0.152 [0.137, 0.167]
+      short/long R@1, texts of others              0.007 [0.004, 0.010]
+      short/short R@1                              0.267 [0.248, 0.286]
+      short/short R@1, texts of others             0.006 [0.004, 0.010]
       grey pictures/easy                           0.175 [0.158, 0.194]  0.091
       grey pictures/hard                           0.028 [0.021, 0.035]  0.091
       grey pictures/medium                         0.132 [0.117, 0.146]  0.091
@@ -94,32 +94,32 @@ Measured
       grey pictures/long R@1, texts of others      0.008 [0.000, 0.016]
       grey pictures/short R@1                      0.010 [0.002, 0.020]
       grey pictures/short R@1, texts of others     0.010 [0.002, 0.020]
-      box, regional - global                       0.049 [0.027, 0.071]
-      hard, hard - regional                        0.043 [0.023, 0.064]
-      hard, hard - global                          0.194 [0.173, 0.214]
-      long R@1, hard - global                      0.008 [-0.038, 0.054]
-      short R@1, hard - global                     0.000 [-0.044, 0.044]
-      long R@1, global - short                     0.140 [0.086, 0.198]
-      short R@1, global - short                    -0.124 [-0.176, -0.072]
-      box, regional - shuffled boxes               0.022 [-0.001, 0.047]
-      box, shuffled boxes - global                 0.026 [0.006, 0.046]
-      hard, hard - shuffled boxes                  0.229 [0.210, 0.247]
-      hard, hard - shuffled negatives              0.005 [-0.019, 0.027]
-      hard, shuffled negatives - regional          0.039 [0.018, 0.060]
-      global/hard - chance                         -0.036 [-0.045, -0.026]
-      hard/hard against colour                     1.000 [1.000, 1.000]
-      hard/hard against size                       0.622 [0.600, 0.644]
-      hard/hard against texture                    0.344 [0.323, 0.365]
+      box, regional - global                       0.033 [0.020, 0.046]
+      hard, hard - regional                        0.036 [0.027, 0.046]
+      hard, hard - global                          0.196 [0.186, 0.206]
+      long R@1, hard - global                      0.015 [-0.007, 0.035]
+      short R@1, hard - global                     -0.004 [-0.027, 0.018]
+      long R@1, global - short                     0.252 [0.229, 0.277]
+      short R@1, global - short                    0.168 [0.146, 0.192]
+      box, regional - shuffled boxes               0.032 [0.020, 0.044]
+      box, shuffled boxes - global                 0.001 [-0.010, 0.012]
+      hard, hard - shuffled boxes                  0.224 [0.215, 0.234]
+      hard, hard - shuffled negatives              -0.001 [-0.011, 0.009]
+      hard, shuffled negatives - regional          0.037 [0.027, 0.047]
+      global/hard - chance                         -0.042 [-0.047, -0.037]
+      hard/hard against colour                     0.983 [0.980, 0.985]
+      hard/hard against size                       0.644 [0.632, 0.657]
+      hard/hard against texture                    0.339 [0.328, 0.351]
       grey pictures/hard against colour            0.158 [0.141, 0.175]
       grey pictures/hard against size              0.567 [0.544, 0.589]
       grey pictures/hard against texture           0.330 [0.308, 0.352]
       words alone/hard                             0.026 [0.019, 0.033]
       reproduced: the regional term lifts box classification (paper: 46.8 to 53.7)
       reproduced: hard negatives lift attribute discrimination over both (paper: 25.4, 24.5 to 46.1)
-      undetermined: the terms cost little elsewhere (paper: at most 1 point elsewhere)
+      reproduced: the terms cost little elsewhere (paper: at most 1 point elsewhere)
       undetermined: shuffled boxes and shuffled negatives give no gain (paper: ours)
       reproduced: long captions help long retrieval (paper: DCI 45.5 to 58.3)
-      not reproduced: stretched positions keep the quality of short texts (paper: ours)
+      reproduced: stretched positions keep the quality of short texts (paper: ours)
       reproduced: long texts alone do not give attribute discrimination (paper: 9.2, chance 9.1)
       undetermined: trained on regions, it beats the model it came from (paper: 46.1 against 12.0)
     <!-- /measured -->
