@@ -93,3 +93,10 @@ def test_recipes_keep_the_house_rules() -> None:
         assert type(recipe.tiny()) is type(recipe.full()) is recipe.Config
         with pytest.raises(AttributeError):
             recipe.tiny().seed = 3
+
+
+def test_a_run_of_another_version_is_told_so():
+    recipe = shelf.load("fine_alignment")
+    assert shelf.restored(recipe, {"arms": ["hard"]}).arms == ("hard",)
+    with pytest.raises(ValueError, match=r"begun with a field 'lockd', which this version does not have"):
+        shelf.restored(recipe, {"lockd": False})

@@ -123,7 +123,16 @@ def configure(recipe: Recipe, setting: str, options: Mapping[str, str]) -> Any:
 
 
 def restored(recipe: Recipe, values: Mapping[str, Any]) -> Any:
-    """The Config that a run folder remembers; JSON has lists where it had tuples."""
+    """The Config that a run folder remembers; JSON has lists where it had tuples.
+
+    Raises:
+        ValueError: a field that this version of polymodal does not know.
+    """
+    if unknown := values.keys() - {field.name for field in fields(recipe.Config)}:
+        raise ValueError(
+            f"the run was begun with a field {sorted(unknown)[0]!r}, which this version does not have: go on "
+            "with the version that began it, or run anew"
+        )
     return recipe.Config(**{key: tuple(x) if isinstance(x, list) else x for key, x in values.items()})
 
 

@@ -77,11 +77,11 @@ class Config:
         first: steps of the common start, global term only.
         steps: of each arm after it; 0 scores the model as it is.
         stop: step at which an arm ends early, the rate falling as for all steps; 0 for none.
-        text: its tower is trained (`free`), its phrases also pushed off their negatives (`apart`), or it is
-            left alone and seeing is trained to it (`locked`, LiT), at a third of the price.
         batch: pictures a step.
         lr: largest learning rate.
-        arms: what is trained, the model that is kept last among `global`, `regional`, `hard`.
+        arms: what is trained, the model that is kept last among `global`, `regional`, `hard`. Beside those of
+            the study, `apart` is `hard` with phrases pushed off their negatives by words alone, `locked` is
+            `hard` with the text tower as it is (LiT), which costs a third.
         seeds: trainings of each arm.
         seed: of everything drawn.
     """
@@ -97,7 +97,6 @@ class Config:
     first: int = 100
     steps: int = 150
     stop: int = 0
-    text: Literal["free", "apart", "locked"] = "free"
     batch: int = 64
     lr: float = 2e-3
     arms: tuple[str, ...] = ARMS
@@ -136,8 +135,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     import torch
 
     torch.set_num_threads(1)  # the same sums whatever the machine; cores are for jobs
-    if unknown := set(config.arms) - set(ARMS):
-        raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(ARMS)}")
+    if unknown := set(config.arms) - set(known := (*ARMS, "apart", "locked")):
+        raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(known)}")
     book = Book(seed=config.seed)
     test, book.sections["invalid"] = pictures(config, "test")
     cells = learnt(config, run)
@@ -241,7 +240,7 @@ def terms(config: Config, arm: str) -> method.Terms:
         captions={"both": "short", "turns": "halves"}[config.captions] if arm == "short" else config.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
-        apart=config.text == "apart",
+        apart=arm == "apart",
         regions=config.regions,
         negatives=config.negatives,
     )
@@ -256,7 +255,7 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     torch.set_num_threads(1)
     steps = config.first if arm == "first" else config.steps + config.first * (arm == "short")
     module, way = aligner(config, start, seed=seed), terms(config, arm)
-    if config.text == "locked":
+    if arm == "locked":
         module.dual.freeze("text")
     val = data.shown(world, "val") if (world := generated(config)) and world.val and arm != "first" else ()
     asked = (lambda: watched(module.dual, val)) if val else None
@@ -309,9 +308,8 @@ def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
         return cells
     if len(config.arms) == len(seeds) == 1:
         arm, seed = config.arms[0], config.seed
-        start: Values = {}
-        if config.first and arm != "short":
-            start = train(config, "first", {}, seed=seed, run=run)["weights"]
+        common = config.first and arm != "short"
+        start = train(config, "first", {}, seed=seed, run=run)["weights"] if common else {}
         found = train(config, arm, start, seed=seed, run=run)
         scores = run.once("scores", lambda: scored(config, found["weights"], seed=seed))
         return {arm: [found | scores], **cells}
@@ -320,6 +318,7 @@ def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
         jobs: dict[str, tuple[Any, ...]] = {f"first/{s}": (config, "first", {}, s) for s in seeds}
         starts = run.map(job, jobs, name="starts")
         begun = {s: starts[f"first/{s}"]["weights"] for s in seeds}
+        cells["given"] = [run.once(f"given/{s}", partial(scored, config, begun[s], seed=s)) for s in seeds]
     pairs = [(arm, s) for s in seeds for arm in config.arms]
     jobs = {f"{arm}/{s}": (config, arm, {} if arm == "short" else begun[s], s) for arm, s in pairs}
     values = run.map(job, jobs, name="arms")
