@@ -39,15 +39,17 @@ def row(name: str, result: dict[str, Any]) -> str:
     better = estimates[headline].get("better")
     sign = -1 if better == "lower" else 1
     rivals = [key for key in near if legend[key]["role"] == "baseline" and estimates[key]["better"] == better]
-    best = max(rivals, key=lambda key: sign * estimates[key]["mean"])
+    best = max(rivals, key=lambda key: sign * estimates[key]["mean"], default=None)
     controls = [key for key in near if legend[key]["role"] == "control"]
     controls += [key for key in estimates if legend[key]["role"] == "control"]
     shuffled = [key for key in controls if key.endswith("shuffled targets") or legend[key].get("negative")]
     control = (shuffled or controls)[0]
     counts = Counter(claim["verdict"] for claim in result["claims"])
     verdicts = " · ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items(), reverse=True))
-    names = [key.removeprefix(world + "/") for key in (best, control)]
-    beside = [f"{n} {interval(estimates[key])}" for n, key in zip(names, (best, control), strict=True)]
+    beside = [
+        f"{key.removeprefix(world + '/')} {interval(estimates[key])}" if key else "–"
+        for key in (best, control)
+    ]
     return (
         f"| `{name}` | {headline} | {interval(estimates[headline])} | {estimates[headline]['n']:,} "
         f"| {beside[0]} | {beside[1]} | {verdicts} |"

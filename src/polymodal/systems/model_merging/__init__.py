@@ -30,6 +30,49 @@ Your data
     report with curves by λ and by layer.
 Measured
     <!-- measured -->
-    Nothing yet.
+    docs/results/model_merging.json: mean [95 % interval], closed form where there is one
+      planted/held-out sums: λ 0.85 - 1            0.017 [0.009, 0.030]
+      planted/see: λ 0.85 - 1                      0.000 [0.000, 0.000]
+      planted/seen sums: λ 0.85 - 1                0.000 [0.000, 0.000]
+      planted/text sums: λ 0.85 - 1                0.019 [0.011, 0.027]
+      planted/held-out sums: λ 0.7 - 1             0.030 [0.017, 0.054]
+      planted/see: λ 0.7 - 1                       0.000 [0.000, 0.000]
+      planted/seen sums: λ 0.7 - 1                 0.000 [0.000, 0.000]
+      planted/text sums: λ 0.7 - 1                 0.059 [0.047, 0.070]
+      planted/held-out sums: λ 0.5 - 1             0.045 [0.030, 0.070]
+      planted/see: λ 0.5 - 1                       0.000 [0.000, 0.000]
+      planted/seen sums: λ 0.5 - 1                 0.000 [0.000, 0.000]
+      planted/text sums: λ 0.5 - 1                 0.166 [0.133, 0.194]
+      planted/held-out sums: λ 0.25 - 1            0.087 [0.060, 0.108]
+      planted/see: λ 0.25 - 1                      0.000 [0.000, 0.000]
+      planted/seen sums: λ 0.25 - 1                -0.014 [-0.034, -0.004]
+      planted/text sums: λ 0.25 - 1                0.618 [0.580, 0.662]
+      planted/held-out sums: λ 0 - 1               0.125 [0.098, 0.153]
+      planted/see: λ 0 - 1                         -0.001 [-0.004, 0.000]
+      planted/seen sums: λ 0 - 1                   -0.041 [-0.056, -0.029]
+      planted/text sums: λ 0 - 1                   0.707 [0.645, 0.770]
+      planted/held-out sums: all layers - early    0.013 [0.008, 0.018]
+      planted/held-out sums: all layers - late     0.028 [0.012, 0.046]
+      planted/control: see shuffled                0.065 [0.058, 0.072]  0.062
+      planted/control: see blank                   0.066 [0.059, 0.073]  0.062
+      planted/control: base - target               -0.002 [-0.003, -0.001]
+      planted/control: copying donor - target      0.001 [-0.001, 0.004]
+      planted/control: foreign donor - target      -0.223 [-0.283, -0.165]
+      place/drop of untouched layers               0.000 [0.000, 0.000]  0.000
+      place/share in planted layers                1.000 [1.000, 1.000]  1.000
+      place/centre: perception - reasoning         -0.655 [-0.674, -0.638]
+      reproduced: merging a text reasoner raises reasoning about pictures, untrained (planted) (paper:
+        +3.6 MathVerse)
+      undetermined: the same of the pocket models (paper: +3.5 MathVista Math)
+      reproduced: perception keeps or dips (planted, λ 0.5) (paper: 51.7 to 48.7)
+      undetermined: perception keeps or dips (pocket, λ 0.8) (paper: 51.7 to 48.7)
+      reproduced: merging early or late layers alone gains less (paper: ours)
+      undetermined: gains with the numbers in words exceed those from pictures alone (paper: +4.8
+        against +1.4)
+      undetermined: linear, ties and dare are alike (λ 0.8) (paper: 38.0 / 37.1 / -)
+      undetermined: perception sits before reasoning (paper: first third)
+      reproduced: knock-outs find planted layers (paper: ours)
+      not reproduced: it does not help every pair: a donor of another initialisation (paper: 61.2 to
+        60.2)
     <!-- /measured -->
 """

@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 Hits = NDArray[np.float64]
 POCKET = tuple(pockets.COURSES)
 LAMBDAS = (1.0, 0.9, 0.85, 0.8, 0.5, 0.0)
-TOY_SETS = ("held-out sums", "see", "seen sums", "text sums")
 SIMILAR = ("ties_count", "dare_linear")  # beside linear, at the same weight
-MARGIN = 0.02  # of equivalence between methods
-KEEP = -0.03  # what perception may lose
+MARGIN, KEEP = 0.02, -0.03  # of equivalence between methods; what perception may lose
 ABOUT = (
     "Planted: toys whose abilities are known, one base and its siblings a seed, judged on the same items. "
     "Pocket: pocket-vlm merged with pocket-reasoner, both from pocket-lm; sums of 179 of 256 pairs "
@@ -192,7 +190,8 @@ def planted(config: Config, run: Run, book: work.Book) -> None:
         found = difference(None, told[one], told[two], group=groups(told[one]), seed=config.seed)
         book.add(f"planted/{name}", found, **about)
 
-    swept(book, "planted", {key: told[key] for key in told if key.startswith("λ ")}, groups)
+    kept = [key for key in told if key.startswith("λ ") and key.partition("|")[2] in siblings.TOY_SETS]
+    swept(book, "planted", {key: told[key] for key in kept}, groups)
     for part in ("early", "late"):
         gap(f"held-out sums: all layers - {part}", "λ 0.5|held-out sums", f"{part}|held-out sums")
     for name in ("see shuffled", "see blank"):
@@ -226,7 +225,8 @@ def swept(book: work.Book, world: str, told: Mapping[str, Hits], groups: Any = N
         rows.setdefault(name, []).append({"arm": name, "x": float(weight[2:]), "estimate": found.to_json()})
         if weight != "λ 1":
             gap = difference(None, hits, told[f"λ 1|{name}"], group=groups and groups(hits), seed=book.seed)
-            book.add(f"{world}/{name}: {weight} - 1", gap, of=f"{world}/{name}: λ 1")
+            first = (name, weight) == ("held-out sums", "λ 0.5")
+            book.add(f"{world}/{name}: {weight} - 1", gap, of=f"{world}/{name}: λ 1", headline=first)
     lines = [row for some in rows.values() for row in some]
     book.row("curves", title=f"{world}: score by weight on the target", x="λ", y="share right", rows=lines)
 
