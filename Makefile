@@ -12,7 +12,7 @@ run: setup
 	$(BIN)/polymodal run harm_evaluation
 	$(BIN)/polymodal run user_trust
 	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o size=64 -o data="$(SCENES)"
-	$(BIN)/polymodal run model_merging -o experiment=planted --seeds 1
+	$(BIN)/polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o weight=0.5 -o data=examples/sums.jsonl
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
 
