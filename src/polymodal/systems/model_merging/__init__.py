@@ -15,7 +15,7 @@ Left out
 Try
     polymodal run model_merging                                  toys and pocket models, offline
     polymodal run model_merging -o experiment=planted -o seeds=5
-    polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o data=examples/sums.jsonl
+    polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o data=FILE
     polymodal merge local:VLM local:LLM --method linear --weight 0.9 --to out/merged --dry-run --diagnose
     polymodal run model_merging:full -o vlm=local:VLM -o llm=local:LLM -o data=mathvista.tsv -o weight=0.9
     polymodal run model_merging:full -o target=local:out/merged -o donors= -o data=questions/samples.jsonl
