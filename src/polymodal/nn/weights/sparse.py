@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt32
 from torch import Tensor
 
-BLOCK = 1 << 16  # values worked on at once: a few blocks fit into the cache
+BLOCK = 1 << 18  # values worked on at once: two threads wait for the interpreter at smaller ones
 HIGH, LOW = 1 << 15, 1 << 16  # bins of the two passes over the 31 bits of a magnitude
 MAGNITUDE = 0x7FFFFFFF
 
