@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt32
 from torch import Tensor
 
-BLOCK = 1 << 18  # values worked on at once: two threads wait for the interpreter at smaller ones
+BLOCK = 5 << 15  # values worked on at once: two threads wait for the interpreter at smaller ones
 HIGH, LOW = 1 << 15, 1 << 16  # bins of the two passes over the 31 bits of a magnitude
 MAGNITUDE = 0x7FFFFFFF
 
