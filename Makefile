@@ -7,10 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
-	$(BIN)/polymodal run sentiment_fusion
-	$(BIN)/polymodal run image_text_relation
-	$(BIN)/polymodal run harm_evaluation
-	$(BIN)/polymodal run user_trust
+	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust; do $(BIN)/polymodal run $$name; done
 	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o size=64 -o data="$(SCENES)"
 	$(BIN)/polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o weight=0.5 -o data=examples/sums.jsonl
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
