@@ -105,7 +105,7 @@ class Config:
 
 
 def tiny() -> Config:
-    """About eleven minutes of CPU; arms share the cores."""
+    """Five to six minutes of CPU a seed; arms share the cores."""
     return Config()
 
 
@@ -118,7 +118,7 @@ def full() -> Config:
 
 
 def weights() -> Config:
-    """The first of the two runs that made pocket-clip (its card has both): half an hour on one core."""
+    """The first of the eight runs that made pocket-clip (its card has all): half an hour on one core."""
     return Config(
         data=POCKET, model="pocket?dim=128&layers=5", hard=0.5, negatives=3, size=64, first=50, steps=1300,
         stop=800, lr=1e-3, arms=("hard",),
