@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,16 @@ from polymodal.envs.problems import (
     reckoning,
 )
 from polymodal.envs.questions import reasoning
+from polymodal.envs.questions.question import many
 from polymodal.envs.questions.several import several
-from polymodal.envs.scenes import VERSION, Stream
+from polymodal.envs.scenes import COLOURS, SHAPES, SIZES, TEXTURES, VERSION, Stream
 from polymodal.nn.decoder import Decoder, Seeing
 from polymodal.nn.decoder.knocked import blocks as blocks_of
 from polymodal.nn.dual import Dual
 from polymodal.nn.pocket import Tokens
 from polymodal.nn.pocket.shelf import HOME
 from polymodal.nn.weights import Recipe, blended
+from polymodal.systems.naming import Namer, batches
 from polymodal.training.lessons import Course, Row, blocks, order, steps, train
 
 if TYPE_CHECKING:
@@ -42,7 +45,10 @@ CLIP = "pocket-clip"  # whose tower and tokenizer all pocket models share
 ROWS = 2000  # rows that one job draws
 SEEN_SHARE = 77  # 30 % of the 256 ordered pairs
 CAPTION = "describe the picture."
-SIGHTED = ("captions", "one", "vlm")  # stages whose lessons are about a picture
+NAMES = "names"  # the course of a tower and a projector, by `naming`
+LISTED = {"few": (1, 3), "lists": (2, 6)}  # fewest and most objects of the stages that list them
+VALUES = {"size": tuple(SIZES), "texture": TEXTURES, "colour": tuple(COLOURS), "shape": SHAPES}
+KINDS = ((), *((name,) for name in VALUES), *((name, "shape") for name in ("size", "texture", "colour")))
 
 
 def pairs(held: bool | None = None) -> list[Pair]:
@@ -74,21 +80,17 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs; `reasoner`: problems over
-    all pairs; `captions`: a picture's; `one`: what a picture of one object shows, without which 1,000 steps
-    on several objects taught pocket-vlm nothing; `vlm`: any picture, with sums of seen pairs on its signs.
+    all pairs; `few` and `lists`: the objects of a picture or of a kind in it, since words that each need the
+    picture teach to look where 1,000 steps of questions alone taught nothing; `vlm`: questions about any
+    picture, with sums of seen pairs on its signs, and lists.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
         return Told(
             tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
         )
-    if stage == "captions":
-        scene = scenes.scene(index, split=split, seed=seed, n=(1, 4), signs=(0, 2))
-        return Told(((CAPTION, captions.short(scene, seed=seed)),), scene=scene)
-    if stage == "one":
-        scene = scenes.scene(index, split=split, seed=seed, n=(1, 1))
-        of_one = several(scene, 8, seed=seed)
-        return Told(tuple((q.question, q.answer) for q in of_one), scene=scene)
+    if stage in LISTED:
+        return listed(index, stream, LISTED[stage], split=split, seed=seed)
     if stage == "vlm":
         return sights(index, stream, split=split, seed=seed)
     kind = stream.uniform()
@@ -104,14 +106,31 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     return Told(tuple(reckoning(stream, stream.pick(SEEN)) for _ in range(6)))
 
 
+def listed(index: int, stream: Stream, n: tuple[int, int], *, split: str, seed: int) -> Told:
+    """A picture and up to seven lists, of all objects or of a kind, which is said first of each; sorted."""
+    scene, lists = scenes.scene(index, split=split, seed=seed, n=n, signs=(0, 1)), {}
+    for _ in range(7):
+        one, kind = stream.pick(scene.objects), stream.pick(KINDS)
+        wanted = {name: getattr(one, name) for name in kind}
+        names = sorted(VALUES, key=lambda name: name not in kind)
+        found = [o for o in scene.objects if all(getattr(o, name) == wanted[name] for name in kind)]
+        looks = sorted([VALUES[name].index(getattr(o, name)) for name in names] for o in found)
+        said = [" ".join(VALUES[name][at] for name, at in zip(names, look, strict=True)) for look in looks]
+        lists[f"list the {many(wanted)}."] = ", ".join(said)
+    return Told(tuple(lists.items()), scene=scene)
+
+
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
+HARDER = ("count", "count", "left_right")  # asked more often
 
 
 def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
-    """A picture and six things to ask about it; every third has two signs."""
+    """A picture and what to ask about it; every third has two signs, every sixth is for lists."""
+    if index % 6 == 1:
+        return listed(index, stream, LISTED["lists"], split=split, seed=seed)
     if index % 3:
-        scene, first = questions.ask(index, family=stream.pick(FAMILIES), split=split, seed=seed)
-        asked = [(q.question, q.answer) for q in (first, *several(scene, 8, seed=seed))]
+        scene, first = questions.ask(index, family=stream.pick(FAMILIES + HARDER), split=split, seed=seed)
+        asked = [(q.question, q.answer) for q in (first, *several(scene, 9, seed=seed))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     known = stream.uniform() < 0.7  # of the others only the numbers are asked
     table = SEEN if known else ALL
@@ -121,7 +140,7 @@ def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
         ("which number is on the left sign?", str(left)),
         ("which number is on the right sign?", str(right)),
     ]
-    asked += [(q.question, q.answer) for q in several(scene, 2, seed=seed)]
+    asked += [(q.question, q.answer) for q in several(scene, 4, seed=seed)]
     if (left, right) in KNOWN:
         asked += [(total.question, total.answer), (stream.pick(reasoning.SIGN_SUM), total.answer)]
     return Told(tuple(dict(stream.shuffled(asked)).items()), scene=scene)
@@ -134,9 +153,10 @@ COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
     "pocket-vlm": (
-        Course("captions", 250, 32, 2e-3, 8_000),
-        Course("one", 400, 16, 1.5e-3, 6_000),
-        Course("vlm", 2200, 16, 1.5e-3, 30_000),
+        Course(NAMES, 4000, 32, 1e-3, 128_000),
+        Course("few", 400, 16, 1e-3, 6_400),
+        Course("lists", 1000, 16, 1e-3, 16_000),
+        Course("vlm", 3000, 16, 1e-3, 48_000),
     ),
 }
 
@@ -147,23 +167,20 @@ def tokens() -> Tokens:
 
 
 def drawn(
-    stage: str, indices: Iterable[int], room: int, tower: Seeing | None = None, *, split: str, seed: int
+    stage: str, indices: Iterable[int], room: int, net: Seeing | None = None, *, split: str, seed: int
 ) -> list[Row]:
-    """Rows of a stage; what a picture shows goes through a tower, pocket-clip's where none is given."""
+    """Rows of a stage; the tower of a net looks at their pictures."""
     words, told = tokens(), [told_of(i, stage, split=split, seed=seed) for i in indices]
     pictures = [scenes.pixels(one.scene) for one in told if one.scene is not None]
-    looks = looked(pictures, tower) if stage in SIGHTED else [None] * len(told)
+    looks = [None] * len(told) if net is None else looked(pictures, net)
     return [
         Row.of(words, one.lessons, room, prefix=one.prefix, look=look)
         for one, look in zip(told, looks, strict=True)
     ]
 
 
-def looked(
-    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], tower: Seeing | None = None
-) -> Float16[np.ndarray, "p n d"]:
-    """States of a tower without the class token, of pocket-clip's where none is given."""
-    net = tower or Seeing.pocket(Dual.from_pretrained(CLIP), Decoder.pocket(layers=1, words=tokens()))
+def looked(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], net: Seeing) -> Float16[np.ndarray, "p n d"]:
+    """States of a net's tower without the class token."""
     with torch.no_grad():
         states = [net.look(net.prepare(pictures[at : at + 250])) for at in range(0, len(pictures), 250)]
     return torch.cat(states).half().numpy()
@@ -171,28 +188,27 @@ def looked(
 
 def rows_job(stage: str, start: int, n: int, room: int, split: str, number: int) -> dict[str, Any]:
     """`drawn` as flat arrays; `number` is the seed."""
-    torch.set_num_threads(1)
     rows = drawn(stage, range(start, start + n), room, split=split, seed=number)
-    out = {
+    return {
         "ids": np.concatenate([row.ids for row in rows]),
         "lengths": np.array([len(row.ids) for row in rows]),
+        "counted": np.concatenate([row.counted for row in rows]),
     }
-    out |= {"counted": np.concatenate([row.counted for row in rows])}
-    return out | (
-        {"looks": np.stack([row.look for row in rows if row.look is not None])} if stage in SIGHTED else {}
-    )
 
 
-def gathered(run: Run, course: Course, room: int, *, seed: int) -> list[Row]:
-    """All rows of a course, drawn by jobs of the run."""
+def gathered(run: Run, course: Course, net: Any, *, seed: int) -> list[Row]:
+    """All rows of a course: of words by jobs of the run, of pictures here, through the tower as it is now."""
+    if isinstance(net, Seeing):
+        room = net.language_model.shape.context
+        return drawn(course.stage, range(course.rows), room, net, split="train", seed=seed)
     starts = range(0, course.rows, ROWS)
+    room = net.shape.context
     jobs = {f"rows/{course.stage}/{at}": (course.stage, at, ROWS, room, "train", seed) for at in starts}
     out = []
     for value in run.map(rows_job, jobs, name="rows").values():
         ends = np.cumsum(value["lengths"]).tolist()
-        for i, (at, to) in enumerate(zip([0, *ends], ends, strict=False)):
-            look = value["looks"][i] if "looks" in value else None
-            out.append(Row(value["ids"][at:to], value["counted"][at:to], look))
+        for at, to in zip([0, *ends], ends, strict=False):
+            out.append(Row(value["ids"][at:to], value["counted"][at:to]))
     return out
 
 
@@ -203,39 +219,40 @@ def begun(name: str, folder: Path, *, seed: int) -> Any:
     net = Decoder.from_pretrained(folder / "pocket-lm" if (folder / "pocket-lm").is_dir() else "pocket-lm")
     if name == "pocket-reasoner":
         return net
-    seeing = Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
-    with torch.no_grad():  # patches about as long as the embeddings of words; else they are ten times as long
-        seeing.multi_modal_projector.linear_2.weight.mul_(0.1)
-    return seeing
+    return Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
 
 
 def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]]:
     """A pocket model through its courses, and the losses of each."""
     net, losses = begun(name, run.folder, seed=seed), {}
-    room = (net.language_model if isinstance(net, Seeing) else net).shape.context
     for course in COURSES[name]:
-        rows = gathered(run, course, room, seed=seed)
+        if course.stage == NAMES:
+            namer, feed = _naming(net, course, seed=seed)
+            losses[NAMES] = train(run, name, namer, course, feed, loss=Namer.loss, seed=seed)
+            namer.close()
+            continue
+        rows = gathered(run, course, net, seed=seed)
         feed = blocks(rows, len(rows), course.batch, seed=seed)
         losses[course.stage] = train(run, name, net, course, feed, seed=seed)
     return net, losses
 
 
-def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
-    """The first losses of a pocket model's first course, from the rows of those steps alone.
+def _naming(net: Seeing, course: Course, *, seed: int) -> tuple[Namer, Any]:
+    """What learns to name what is where, and its batches."""
+    return Namer(net, seed=seed), batches(course.rows, course.batch, seed=seed)
 
-    pocket-vlm looks through the tower that it has, whatever pocket-clip became since.
-    """
+
+def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
+    """The first losses of a pocket model's first course, from the rows of those steps alone."""
     course, net = COURSES[name][0], begun(name, HOME, seed=seed)
-    pool = next(order(course.rows, course.batch, 0, seed=seed))
-    room = (net.language_model if isinstance(net, Seeing) else net).shape.context
-    tower = Seeing.from_pretrained(name) if name == "pocket-vlm" else None
-    rows = dict(zip(pool, drawn(course.stage, pool, room, tower, split="train", seed=seed), strict=True))
-    told = []
-    for step in steps(net, blocks(rows, course.rows, course.batch, seed=seed), course, seed=seed):
-        told.append(step.loss)
-        if step.n == n:
-            break
-    return told
+    if course.stage == NAMES:
+        made = steps(*_naming(net, course, seed=seed), course, loss=Namer.loss, seed=seed)
+    else:
+        pool = next(order(course.rows, course.batch, 0, seed=seed))
+        rows = drawn(course.stage, pool, net.shape.context, split="train", seed=seed)
+        feed = blocks(dict(zip(pool, rows, strict=True)), course.rows, course.batch, seed=seed)
+        made = steps(net, feed, course, seed=seed)
+    return [step.loss for step in islice(made, n)]
 
 
 @dataclass(frozen=True, slots=True)

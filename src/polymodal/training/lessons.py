@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PACKED = 250  # steps between the states that a killed run goes on from
 POOL = 16  # batches whose rows are sorted by length together
+TOWER = "vision_tower."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Course:
     """How a model is trained.
 
     Attributes:
-        stage: the name of its lessons; of `captions` a model that sees learns to project only.
+        stage: the name of its lessons.
         steps: updates.
         batch: rows an update.
         lr: peak rate, after a warm-up of a tenth of the steps; half a cosine follows.
@@ -150,33 +151,35 @@ class Course:
     rows: int
 
 
-def prepared(net: Any, course: Course) -> list[torch.nn.Parameter]:
-    """What a course trains: of captions the projector alone, never the tower."""
-    if isinstance(net, Seeing):
-        net.language_model.requires_grad_(course.stage != "captions")
-    return [p for p in net.parameters() if p.requires_grad]
-
-
 def steps(
     net: Any,
-    feed: Callable[[int], Iterator[Block]],
+    feed: Callable[[int], Iterator[Any]],
     course: Course,
     state: Mapping[str, Tensor] | None = None,
     *,
+    loss: Callable[[Any, Any], Tensor] = lost,
     seed: int,
 ) -> Any:
-    """The training loop of a course."""
-    chosen = torch.optim.AdamW(
-        prepared(net, course), lr=course.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
+    """The training loop of a course; a vision tower that is not frozen learns at half the rate."""
+    tower = [p for name, p in net.named_parameters() if name.startswith(TOWER) and p.requires_grad]
+    rest = [p for name, p in net.named_parameters() if not name.startswith(TOWER) and p.requires_grad]
+    groups = [{"params": part, "lr": lr} for part, lr in ((rest, course.lr), (tower, course.lr / 2)) if part]
+    chosen = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     return fit(
-        net, feed, lost, seed=seed, steps=course.steps, lr=course.lr, schedule="cosine",
+        net, feed, loss, seed=seed, steps=course.steps, lr=course.lr, schedule="cosine",
         warmup=course.steps // 10, optimizer=chosen, state=state,
     )  # fmt: skip
 
 
 def train(
-    record: Record, name: str, net: Any, course: Course, feed: Callable[[int], Iterator[Block]], *, seed: int
+    record: Record,
+    name: str,
+    net: Any,
+    course: Course,
+    feed: Callable[[int], Iterator[Any]],
+    *,
+    loss: Callable[[Any, Any], Tensor] = lost,
+    seed: int,
 ) -> list[float]:
     """Trains in place, a remembered job each `PACKED` steps, so that a killed one goes on; all losses."""
     state: dict[str, Tensor] | None = None
@@ -184,7 +187,7 @@ def train(
 
     def go() -> dict[str, Any]:
         told, end = [], min(len(losses) + PACKED, course.steps)
-        for step in steps(net, feed, course, state, seed=seed):
+        for step in steps(net, feed, course, state, loss=loss, seed=seed):
             told.append(step.loss)
             if step.n == end:
                 return {"losses": told, "state": {key: x.numpy() for key, x in step.state().items()}}

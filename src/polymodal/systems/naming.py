@@ -1,0 +1,179 @@
+"""A vision tower and a projector learn to say, in a decoder's own words, what has its centre on a patch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.envs import scenes
+from polymodal.envs.scenes import COLOURS, SHAPES, SIZES, TEXTURES, Object, Scene, Sign
+from polymodal.nn.decoder import Seeing
+
+FAMILIES = (
+    ("picture", "object", "sign"),  # what has its centre here; most patches are just picture
+    tuple(SIZES),
+    TEXTURES,
+    tuple(COLOURS),
+    SHAPES,
+    tuple(str(number) for number in range(32)),
+)
+SHARP = 6.0  # of the softmax over a family: embeddings of its words are .3 to .9 long
+GROUND = 0.5  # what a patch without a centre weighs
+PLACE, SPREAD = 4.0, 1.5  # weight of the place's error; how far the borders lie from the middle
+SHORT, COVERED = 0.02, 0.5  # weights of the length, and of what covers a patch
+RIDGE = 0.3  # of the whitening; smaller directions of the tower's states are noise
+LONG = 10.0  # what is said grows to so many times the length of words; a decoder wants it about as long
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Pictures and what is where.
+
+    Attributes:
+        pixels: of `Seeing.prepare`.
+        names: per patch, which word of each family names what has its centre there; −1 where none does.
+        places: from the middle, −1 to 1 to the right and down, of that centre.
+        covers: which words name what covers a patch, of all families but the first.
+    """
+
+    pixels: Float[Tensor, "b c h w"]
+    names: Int[Tensor, "b n 6"]
+    places: Float[Tensor, "b n 2"]
+    covers: Int[Tensor, "b n 5"]
+
+
+def drawn(index: int, *, split: str, seed: int) -> Scene:
+    """One to six objects; every fourth scene has one or two signs and at most two objects."""
+    signs = index % 4 == 3
+    n, texts = ((0, 2), (1, 2)) if signs else ((1, 6), (0, 0))
+    return scenes.scene(index, split=split, seed=seed, n=n, signs=texts)
+
+
+def named(scene: Scene, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Names "n 6", places "n 2" and covers "n 5" of a picture of `side` patches squared."""
+    names, covers = np.full((side * side, 6), -1), np.full((side * side, 5), -1)
+    names[:, 0], places = 0, np.zeros((side * side, 2), np.float32)
+    middles = (np.arange(side) + 0.5) / side
+    things: list[Object | Sign] = [*scene.objects, *scene.signs]
+    for one in things:
+        if isinstance(one, Sign):
+            said = [2, -1, -1, -1, -1, FAMILIES[5].index(one.text)]
+        else:
+            look = (one.size, one.texture, one.colour, one.shape)
+            said = [1, *map(tuple.index, FAMILIES[1:5], look), -1]
+        left, top, right, bottom = one.box()
+        across, down = ((middles > low - 0.03) & (middles < high + 0.03) for low, high in
+                        ((left, right), (top, bottom)))  # fmt: skip
+        covers[(down[:, None] & across).ravel()] = said[1:]
+        at = min(int(one.y * side), side - 1) * side + min(int(one.x * side), side - 1)
+        names[at], places[at] = said, (2 * one.x - 1, 2 * one.y - 1)
+    return torch.from_numpy(names), torch.from_numpy(places), torch.from_numpy(covers)
+
+
+def batch(net: Seeing | Namer, found: Sequence[Scene]) -> Named:
+    """Scenes as a batch."""
+    told = [named(scene, round(net.patches**0.5)) for scene in found]
+    pixels = net.prepare([scenes.pixels(scene) for scene in found])
+    return Named(pixels, *(torch.stack(parts) for parts in zip(*told, strict=True)))
+
+
+def batches(rows: int, size: int, *, seed: int) -> Callable[[int], Iterator[Int[Tensor, " b"]]]:
+    """Batches of an epoch: which scenes; drawn when looked at, so that skipping them costs nothing."""
+
+    def epoch(number: int) -> Iterator[Tensor]:
+        order = torch.from_numpy(np.random.default_rng((seed, number)).permutation(rows))
+        yield from order[: rows // size * size].view(-1, size)
+
+    return epoch
+
+
+class Namer(nn.Module):
+    """A tower and a projector, and the words that the decoder knows; the decoder itself stays as it is.
+
+    A patch's state is held against the embeddings of a family's words, less their mean, so that what it comes
+    to say, the decoder has words for. Places lie along right − left and bottom − top.
+
+    Args:
+        net: its tower and projector are trained in place; the projector's first layer is whitened on the
+            tower's states, whose singular values span two orders.
+        seed: of the scenes that are looked at for that, and of the probes.
+
+    Raises:
+        ValueError: a word of `FAMILIES` that is not one token.
+    """
+
+    def __init__(self, net: Seeing, *, seed: int = 0) -> None:
+        super().__init__()
+        self.patches, self.prepare, self.seed = net.patches, net.prepare, seed
+        self.vision_tower = net.vision_tower.requires_grad_(True)
+        self.multi_modal_projector = net.multi_modal_projector
+        stream = torch.Generator().manual_seed(seed)
+        probes = [nn.Linear(net.vision_tower.dim, len(family)) for family in FAMILIES[1:]]
+        for probe in probes:
+            nn.init.normal_(probe.weight, std=0.05, generator=stream)
+            nn.init.zeros_(probe.bias)
+        self.probes = nn.ModuleList(probes)
+        for i, family in enumerate(FAMILIES):
+            words = _embedded(net, family)
+            self.register_buffer(f"words_{i}", words - words.mean(0))
+        left, right, top, bottom = _embedded(net, ("left", "right", "top", "bottom"))
+        self.register_buffer("ways", functional.normalize(torch.stack([right - left, bottom - top])))
+        self._whiten(net, seed)
+
+    @torch.no_grad()
+    def _whiten(self, net: Seeing, seed: int) -> None:
+        found = [drawn(i, split="whitening", seed=seed) for i in range(300)]
+        states = net.look(batch(net, found).pixels).flatten(0, 1)
+        mean = states.mean(0)
+        _, values, ways = torch.linalg.svd(states - mean, full_matrices=False)
+        first = self.multi_modal_projector.linear_1
+        spread = values / len(states) ** 0.5
+        first.weight.copy_(first.weight @ ways.T @ torch.diag(1 / (spread + RIDGE)) @ ways)
+        first.bias.copy_(-first.weight @ mean)
+
+    def loss(self, indices: Int[Tensor, " b"]) -> Tensor:
+        """Of scenes: cross-entropy of families, squared error of places, length, what covers a patch."""
+        found = [drawn(i, split="train", seed=self.seed) for i in indices.tolist()]
+        given = batch(self, found)
+        states = self.vision_tower(given.pixels)
+        said = self.multi_modal_projector(states)
+        here = given.names[..., 0] > 0
+        weight = torch.tensor([GROUND, 1.0, 1.0], device=said.device)
+        loss: Tensor = SHORT * said.square().sum(-1).mean()
+        for i in range(len(FAMILIES)):
+            scores = SHARP * said @ self.get_buffer(f"words_{i}").T
+            loss = loss + _missed(scores, given.names[..., i], None if i else weight)
+        wrong = said[here] @ self.get_buffer("ways").T - SPREAD * given.places[here]
+        loss = loss + PLACE * wrong.square().mean()
+        for i, probe in enumerate(self.probes):
+            loss = loss + COVERED * _missed(probe(states), given.covers[..., i])
+        return loss
+
+    @torch.no_grad()
+    def close(self) -> None:
+        """Freezes the tower and brings what patches say to the length of words."""
+        self.vision_tower.requires_grad_(False)
+        for x in self.multi_modal_projector.linear_2.parameters():
+            x.div_(LONG)
+
+
+def _embedded(net: Seeing, words: Sequence[str]) -> Float[Tensor, "k d"]:
+    ids = [net.words.ids(word) for word in words]
+    if bad := [word for word, some in zip(words, ids, strict=True) if len(some) != 1]:
+        raise ValueError(f"not one token each: {', '.join(bad)}; patches are named by single tokens")
+    return net.language_model.embed(torch.tensor([some[0] for some in ids])).detach()
+
+
+def _missed(
+    scores: Float[Tensor, "b n k"], names: Int[Tensor, "b n"], weight: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy over patches that are named; 0 where none is."""
+    if not (names >= 0).any():
+        return scores.sum() * 0
+    return functional.cross_entropy(scores.flatten(0, 1), names.flatten(), weight, ignore_index=-1)
