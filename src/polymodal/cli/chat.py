@@ -10,7 +10,7 @@ import typer
 
 def chat(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Such as local:pocket-vlm; see docs/models.md.")
+        str, typer.Argument(metavar="MODEL", help="Such as local:pocket-lm; see docs/models.md.")
     ],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to ask.")],
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Shown before it.")] = None,

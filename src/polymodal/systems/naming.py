@@ -28,7 +28,6 @@ GROUND = 0.5  # what a patch without a centre weighs
 PLACE, SPREAD = 4.0, 1.5  # weight of the place's error; how far the borders lie from the middle
 SHORT, COVERED = 0.02, 0.5  # weights of the length, and of what covers a patch
 RIDGE = 0.3  # of the whitening; smaller directions of the tower's states are noise
-LONG = 10.0  # what is said grows to so many times the length of words; a decoder wants it about as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +103,17 @@ class Namer(nn.Module):
             tower's states, whose singular values span two orders.
         seed: of the scenes that are looked at for that, and of the probes.
 
+    Attributes:
+        wide: whether every patch under a thing says what it is, or the one of its centre alone, which learns
+            sooner; a decoder finds what many patches say, and hardly what one of 64 does.
+
     Raises:
         ValueError: a word of `FAMILIES` that is not one token.
     """
 
     def __init__(self, net: Seeing, *, seed: int = 0) -> None:
         super().__init__()
-        self.patches, self.prepare, self.seed = net.patches, net.prepare, seed
+        self.patches, self.prepare, self.seed, self.wide = net.patches, net.prepare, seed, False
         self.vision_tower = net.vision_tower.requires_grad_(True)
         self.multi_modal_projector = net.multi_modal_projector
         stream = torch.Generator().manual_seed(seed)
@@ -148,19 +151,13 @@ class Namer(nn.Module):
         loss: Tensor = SHORT * said.square().sum(-1).mean()
         for i in range(len(FAMILIES)):
             scores = SHARP * said @ self.get_buffer(f"words_{i}").T
-            loss = loss + _missed(scores, given.names[..., i], None if i else weight)
+            known = given.covers[..., i - 1] if i and self.wide else given.names[..., i]
+            loss = loss + _missed(scores, known, None if i else weight)
         wrong = said[here] @ self.get_buffer("ways").T - SPREAD * given.places[here]
         loss = loss + PLACE * wrong.square().mean()
         for i, probe in enumerate(self.probes):
             loss = loss + COVERED * _missed(probe(states), given.covers[..., i])
         return loss
-
-    @torch.no_grad()
-    def close(self) -> None:
-        """Freezes the tower and brings what patches say to the length of words."""
-        self.vision_tower.requires_grad_(False)
-        for x in self.multi_modal_projector.linear_2.parameters():
-            x.div_(LONG)
 
 
 def _embedded(net: Seeing, words: Sequence[str]) -> Float[Tensor, "k d"]:
