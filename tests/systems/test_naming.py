@@ -6,8 +6,9 @@ import torch
 
 from polymodal.nn.decoder import Decoder, Seeing
 from polymodal.nn.dual import Dual
-from polymodal.systems import naming, pockets
-from polymodal.systems.naming import FAMILIES, Namer, batch, batches, drawn, named
+from polymodal.systems import pockets
+from polymodal.systems.alignment import naming
+from polymodal.systems.alignment.naming import FAMILIES, Namer, batch, batches, drawn, named
 from polymodal.training.lessons import Course, steps
 
 

@@ -34,7 +34,7 @@ from polymodal.nn.dual import Dual
 from polymodal.nn.pocket import Tokens
 from polymodal.nn.pocket.shelf import HOME
 from polymodal.nn.weights import Recipe, blended
-from polymodal.systems.naming import Namer, batches
+from polymodal.systems.alignment.naming import Namer, batches
 from polymodal.training.lessons import Course, Row, blocks, order, steps, train
 
 if TYPE_CHECKING:

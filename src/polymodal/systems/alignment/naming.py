@@ -1,4 +1,4 @@
-"""A vision tower and a projector learn to say, in a decoder's own words, what has its centre on a patch."""
+"""A tower and a projector learn to say, in a decoder's own words, what lies under a patch."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ class Namer(nn.Module):
             self.register_buffer(f"words_{i}", words - words.mean(0))
         left, right, top, bottom = _embedded(net, ("left", "right", "top", "bottom"))
         self.register_buffer("ways", functional.normalize(torch.stack([right - left, bottom - top])))
-        self._whiten(net, seed)
+        self._whiten(net, seed=seed)
 
     @torch.no_grad()
-    def _whiten(self, net: Seeing, seed: int) -> None:
+    def _whiten(self, net: Seeing, *, seed: int) -> None:
         found = [drawn(i, split="whitening", seed=seed) for i in range(300)]
         states = net.look(batch(net, found).pixels).flatten(0, 1)
         mean = states.mean(0)
