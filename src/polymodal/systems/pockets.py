@@ -34,7 +34,8 @@ from polymodal.nn.dual import Dual
 from polymodal.nn.pocket import Tokens
 from polymodal.nn.pocket.shelf import HOME
 from polymodal.nn.weights import Recipe, blended
-from polymodal.systems.alignment.naming import Namer, batches
+from polymodal.systems.alignment.naming import Namer, batches, named
+from polymodal.systems.alignment.voice import Reader, look_up
 from polymodal.training.lessons import Course, Row, blocks, order, steps, train
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from polymodal.runs import Run
 
 CLIP = "pocket-clip"  # whose tower and tokenizer all pocket models share
-ROWS = 2000  # rows that one job draws
+SIDE = 8  # patches in a row
 SEEN_SHARE = 77  # 30 % of the 256 ordered pairs
 CAPTION = "describe the picture."
 NAMING = ("names", "covers")  # courses of a tower and a projector, by `naming`
@@ -79,10 +80,10 @@ class Told:
 def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
-    `lm`: captions, what captions say, copying, sums and differences of seen pairs; `reasoner`: problems over
-    all pairs; `few` and `lists`: the objects of a picture or of a kind in it, since words that each need the
-    picture teach to look where 1,000 steps of questions alone taught nothing; `vlm`: questions about any
-    picture, with sums of seen pairs on its signs, and lists.
+    `lm`: captions, what captions say, copying, sums and differences of seen pairs, and every other time what
+    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `few` and `lists`: the objects
+    of a picture or of a kind in it; `vlm`: questions about any picture, with sums of seen pairs on its signs,
+    and lists.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
@@ -91,7 +92,7 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
         )
     if stage in LISTED:
         return listed(index, stream, LISTED[stage], split=split, seed=seed)
-    if stage == "vlm":
+    if stage == "vlm" or (stage == "lm" and index % 2):
         return sights(index, stream, split=split, seed=seed)
     kind = stream.uniform()
     if kind < 0.15:
@@ -150,7 +151,7 @@ KNOWN = frozenset(SEEN)
 
 
 COURSES: dict[str, tuple[Course, ...]] = {
-    "pocket-lm": (Course("lm", 2400, 32, 2e-3, 60_000),),
+    "pocket-lm": (Course("lm", 4000, 16, 1.5e-3, 64_000),),
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
     "pocket-vlm": (
         Course("names", 4000, 32, 1e-3, 128_000),
@@ -166,17 +167,26 @@ def tokens() -> Tokens:
     return Tokens.from_folder(HOME / CLIP)
 
 
-def drawn(
-    stage: str, indices: Iterable[int], room: int, net: Seeing | None = None, *, split: str, seed: int
-) -> list[Row]:
-    """Rows of a stage; the tower of a net looks at their pictures."""
-    words, told = tokens(), [told_of(i, stage, split=split, seed=seed) for i in indices]
-    pictures = [scenes.pixels(one.scene) for one in told if one.scene is not None]
-    looks = [None] * len(told) if net is None else looked(pictures, net)
+def drawn(stage: str, indices: Iterable[int], net: Any, *, split: str, seed: int) -> list[Row]:
+    """Rows of a stage for a net; its tower looks at their pictures, or their names are read by a `Reader`."""
+    told = [told_of(i, stage, split=split, seed=seed) for i in indices]
+    shown = [one.scene for one in told if one.scene is not None]
+    sees = isinstance(net, Seeing)
+    looks = iter(looked([scenes.pixels(one) for one in shown], net) if sees else map(names_of, shown))
+    decoder = net.language_model if sees else net
     return [
-        Row.of(words, one.lessons, room, prefix=one.prefix, look=look)
-        for one, look in zip(told, looks, strict=True)
-    ]
+        Row.of(
+            decoder.words, one.lessons, decoder.shape.context, prefix=one.prefix,
+            look=None if one.scene is None else next(looks),
+        )
+        for one in told
+    ]  # fmt: skip
+
+
+def names_of(scene: scenes.Scene) -> Float16[np.ndarray, "n 6"]:
+    """What a `Reader` reads in the place of a picture."""
+    names, covers = named(scene, SIDE)
+    return torch.cat([names[:, :1], covers], 1).numpy().astype(np.float16)
 
 
 def looked(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], net: Seeing) -> Float16[np.ndarray, "p n d"]:
@@ -186,37 +196,17 @@ def looked(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], net: Seeing) -> Float
     return torch.cat(states).half().numpy()
 
 
-def rows_job(stage: str, start: int, n: int, room: int, split: str, number: int) -> dict[str, Any]:
-    """`drawn` as flat arrays; `number` is the seed."""
-    rows = drawn(stage, range(start, start + n), room, split=split, seed=number)
-    return {
-        "ids": np.concatenate([row.ids for row in rows]),
-        "lengths": np.array([len(row.ids) for row in rows]),
-        "counted": np.concatenate([row.counted for row in rows]),
-    }
-
-
-def gathered(run: Run, course: Course, net: Any, *, seed: int) -> list[Row]:
-    """All rows of a course: of words by jobs of the run, of pictures here, through the tower as it is now."""
-    if isinstance(net, Seeing):
-        room = net.language_model.shape.context
-        return drawn(course.stage, range(course.rows), room, net, split="train", seed=seed)
-    starts = range(0, course.rows, ROWS)
-    room = net.shape.context
-    jobs = {f"rows/{course.stage}/{at}": (course.stage, at, ROWS, room, "train", seed) for at in starts}
-    out = []
-    for value in run.map(rows_job, jobs, name="rows").values():
-        ends = np.cumsum(value["lengths"]).tolist()
-        for at, to in zip([0, *ends], ends, strict=False):
-            out.append(Row(value["ids"][at:to], value["counted"][at:to]))
-    return out
-
-
 def begun(name: str, folder: Path, *, seed: int) -> Any:
     """A pocket model before its course; siblings begin as the pocket-lm of `folder`, else of the package."""
     if name == "pocket-lm":
-        return Decoder.pocket(words=tokens(), seed=seed)
-    net = Decoder.from_pretrained(folder / "pocket-lm" if (folder / "pocket-lm").is_dir() else "pocket-lm")
+        net = Decoder.pocket(words=tokens(), seed=seed)
+        look_up(net)
+    else:
+        own = folder / "pocket-lm"
+        net = Decoder.from_pretrained(own if own.is_dir() else "pocket-lm")
+    net.model.embed_tokens.requires_grad_(False)  # trained, words of a kind came to lie together
+    if name == "pocket-lm":
+        return net
     if name == "pocket-reasoner":
         return net
     return Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
@@ -235,10 +225,11 @@ def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]
             losses[course.stage] = train(run, name, namer, course, drawing, loss=Namer.loss, seed=seed)
         for part in (net.vision_tower, net.multi_modal_projector):
             part.requires_grad_(False)  # a decoder that cannot see yet soon unteaches them numbers and shapes
+    learner = Reader(net, SIDE) if name == "pocket-lm" else net
     for course in courses:
-        rows = gathered(run, course, net, seed=seed)
+        rows = drawn(course.stage, range(course.rows), net, split="train", seed=seed)
         feed = blocks(rows, len(rows), course.batch, seed=seed)
-        losses[course.stage] = train(run, name, net, course, feed, seed=seed)
+        losses[course.stage] = train(run, name, learner, course, feed, seed=seed)
     return net, losses
 
 
@@ -250,9 +241,9 @@ def first_losses(name: str, n: int = 10, *, seed: int) -> list[float]:
         made = steps(Namer(net, seed=seed), drawing, course, loss=Namer.loss, seed=seed)
     else:
         pool = next(order(course.rows, course.batch, 0, seed=seed))
-        rows = drawn(course.stage, pool, net.shape.context, split="train", seed=seed)
+        rows = drawn(course.stage, pool, net, split="train", seed=seed)
         feed = blocks(dict(zip(pool, rows, strict=True)), course.rows, course.batch, seed=seed)
-        made = steps(net, feed, course, seed=seed)
+        made = steps(Reader(net, SIDE) if name == "pocket-lm" else net, feed, course, seed=seed)
     return [step.loss for step in islice(made, n)]
 
 

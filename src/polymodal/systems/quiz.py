@@ -14,8 +14,9 @@ from polymodal.envs import questions, scenes
 from polymodal.envs.problems import NUMBERS, SIGNS, STEPS, TWO_STEPS, problem, reckoning
 from polymodal.envs.scenes import Stream
 from polymodal.nn.decoder import Seeing
+from polymodal.systems.alignment.voice import Reader
 from polymodal.systems.benchmarks import answer_of
-from polymodal.systems.pockets import ALL, CAPTION, HELD, SEEN, looked, told_of
+from polymodal.systems.pockets import ALL, CAPTION, HELD, SEEN, SIDE, looked, names_of, told_of
 from polymodal.training.lessons import replies
 
 
@@ -86,9 +87,11 @@ def _reckoned(i: int, name: str, *, split: str, seed: int) -> Item:
 
 
 def looked_at(asked: Sequence[Item], net: Any) -> Float16[np.ndarray, "p n d"] | None:
-    """What a net's tower says of the items' pictures; None where they have none, or it has none."""
-    shown = [scenes.pixels(item.scene) for item in asked if item.scene is not None]
-    return looked(shown, net) if shown and isinstance(net, Seeing) else None
+    """What a net's tower says of the items' pictures, or a `Reader` is told; None where there is none."""
+    shown = [item.scene for item in asked if item.scene is not None]
+    if shown and isinstance(net, Reader):
+        return np.stack([names_of(scene) for scene in shown])
+    return looked(list(map(scenes.pixels, shown)), net) if shown and isinstance(net, Seeing) else None
 
 
 def right(
@@ -120,14 +123,18 @@ def held_out(net: Any, name: str, n: int, *, seed: int) -> dict[str, NDArray[np.
     for i in range(2 * n):
         lessons = told_of(i, TALKS[name], split="test", seed=seed)
         for text, answer in lessons.lessons[:1]:
-            if text != CAPTION:
+            if text != CAPTION and lessons.scene is None:
                 kind = "told" if lessons.prefix else "repeated" if text.startswith("repeat") else "reckoned"
                 kind = "in steps" if text.endswith(STEPS) else kind
                 kinds.setdefault(kind, []).append((f"{lessons.prefix} {text}", answer))
+    out = {}
     if name == "pocket-lm":
         other = [reckoning(Stream(seed, "test", i, "other pairs"), HELD[i % len(HELD)]) for i in range(n)]
         kinds["reckoned, other pairs"] = other
-    out = {}
+        reader = Reader(net, SIDE)
+        for part in LOOKING:
+            asked = items(part, n, split="test", seed=seed)
+            out[f"{part}, picture told"] = right(reader, asked, looked_at(asked, reader))
     for kind, pairs in kinds.items():
         said = replies(net, [asked for asked, _ in pairs])
         out[kind] = np.array([a == b for a, (_, b) in zip(said, pairs, strict=True)], float)

@@ -215,14 +215,14 @@ def replies(
     Args:
         net: with its `words`.
         prompts: questions.
-        looks: states of the tower, a picture a prompt; None for text alone.
+        looks: states of the tower, or what else stands for them, a picture a prompt; None for text alone.
         tokens: of a reply, at most.
     """
     out: list[str] = []
     for at in range(0, len(prompts), 100):
         some = slice(at, at + 100)
         ids, mask = prompt.asked(net.words, prompts[some], 0 if looks is None else looks.shape[1])
-        if isinstance(net, Seeing):
+        if isinstance(net, Seeing) or looks is not None:
             given = None if looks is None else torch.from_numpy(looks[some]).float()
             out += net.generate(given, ids, mask, tokens=tokens)
         else:

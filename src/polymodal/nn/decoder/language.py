@@ -49,14 +49,19 @@ class Decoder(nn.Module):
         words: Tokens | None = None,
         seed: int = 0,
     ) -> Decoder:
-        """A fresh one: normal weights of σ .02, what is added to the stream by 1/√(2·layers) smaller."""
-        net = cls(Shape(dim, layers, heads, hidden, vocabulary, context), words)
+        """A fresh one: normal weights of σ .02, what is added to the stream by 1/√(2·layers) smaller.
+
+        Embeddings are about 1 long, so that words begin apart; most columns of a head turn slowly (θ 10⁶), so
+        that words are matched at any distance.
+        """
+        net = cls(Shape(dim, layers, heads, hidden, vocabulary, context, theta=1e6), words)
         stream = torch.Generator().manual_seed(seed)
         for name, weight in net.named_parameters():
             if weight.ndim == 2:
                 into = name.endswith(("o_proj.weight", "down_proj.weight"))
+                spread = dim**-0.5 if "embed" in name else 0.02 / math.sqrt(2 * layers) if into else 0.02
                 with torch.no_grad():
-                    weight.normal_(0, 0.02 / math.sqrt(2 * layers) if into else 0.02, generator=stream)
+                    weight.normal_(0, spread, generator=stream)
         return net
 
     @classmethod

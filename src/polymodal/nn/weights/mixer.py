@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polymodal.nn.weights.families import LAYER
 from polymodal.nn.weights.recipe import BASED, Recipe
-from polymodal.nn.weights.rules import arc, elected, summed, weighted
+from polymodal.nn.weights.rules import arc, elected, straight, summed, weighted
 from polymodal.nn.weights.sparse import BLOCK, Chance, Cut, Largest
 
 Block = Float[Tensor, " n"]
@@ -60,11 +60,16 @@ class Mixer:
         self.arc: tuple[float, float] | None = None
         if recipe.method.startswith("dare"):
             self.chances = [Chance(recipe.density, name, key, seed=recipe.seed) for name in names]
-            self.weights = tuple(weight / recipe.density for weight in weights)
+            self.weights = tuple(weight / self.chances[0].density for weight in weights)
         elif recipe.sparse and recipe.density < 1:
             self.cuts = self._cuts()
         elif recipe.method == "slerp":
             self.arc = self._arc()
+
+    @property
+    def line(self) -> float | None:
+        """The donor's weight, where the rule is a straight line between two models."""
+        return None if self.arc or self.recipe.sparse or self.base is not None else straight(self.weights)
 
     def mix(self, start: int, stop: int) -> Block:
         """The merged values `start` to `stop`, in a buffer that the next call uses again."""
@@ -73,8 +78,7 @@ class Mixer:
             return self._sparse(start, stop, out, [spare, *more])
         models = [model.read(start, stop) for model in self.models]
         if self.arc:
-            torch.mul(models[0], self.arc[0], out=out)
-            return out.add_(torch.mul(models[1], self.arc[1], out=spare))
+            return summed(models, self.arc, out)
         base = None if self.base is None else self.base.read(start, stop)
         return weighted(models, base, self.weights, out, spare)
 
@@ -88,7 +92,7 @@ class Mixer:
             elif self.cuts:
                 self.cuts[i].trim(delta)
         if self.recipe.method == "dare_linear":
-            summed(deltas, self.weights, out, spare[0])
+            summed(deltas, self.weights, out)
         else:
             by = "weight" if self.recipe.method == "ties_weight" else "count"
             elected(deltas, self.weights, by, out, *spare)
@@ -119,15 +123,11 @@ class Mixer:
         return [largest.cut() for largest in found]
 
     def _arc(self) -> tuple[float, float] | None:
-        """One pass of sums in fp64, over blocks and by a sum that depend on no chunk and no thread."""
-        first, second, product = (torch.empty(min(BLOCK, self.size), dtype=torch.float64) for _ in range(3))
+        """One pass of sums: blocks in fp32, over them in fp64; they depend on no chunk and no thread."""
         sums = np.zeros(3)
         for start, stop in blocks(0, self.size):
-            a, b = first[: stop - start], second[: stop - start]
-            a.copy_(self.models[0].read(start, stop))
-            b.copy_(self.models[1].read(start, stop))
-            pairs = ((a, b), (a, a), (b, b))
-            sums += [np.add.reduce(torch.mul(x, y, out=product[: stop - start]).numpy()) for x, y in pairs]
+            a, b = (model.read(start, stop) for model in self.models)
+            sums += [float(torch.dot(x, y)) for x, y in ((a, b), (a, a), (b, b))]
         if not np.isfinite(sums).all():
             return None  # the pass of writing finds and names it
         dot, own, other = sums.tolist()

@@ -1,4 +1,4 @@
-"""The arithmetic of merging on blocks of fp32: each product and sum is rounded on its own."""
+"""The arithmetic of merging on blocks of fp32."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def weighted(
     """
     target, *donors = models
     own, *others = weights
+    if (line := straight(weights)) is not None:
+        return torch.lerp(target, donors[0], line, out=out)
     if abs(own + sum(others) - 1) < ONE:
         out.zero_()
         for donor, weight in zip(donors, others, strict=True):
@@ -49,11 +51,16 @@ def weighted(
     return out.add_(target)
 
 
-def summed(deltas: Sequence[Block], weights: Sequence[float], out: Block, spare: Block) -> Block:
-    """Σ weight · delta (dare_linear, after the drop)."""
-    torch.mul(deltas[0], weights[0], out=out)
-    for delta, weight in zip(deltas[1:], weights[1:], strict=True):
-        out.add_(torch.mul(delta, weight, out=spare))
+def straight(weights: Sequence[float]) -> float | None:
+    """The second model's weight, where two are on a line; None elsewhere."""
+    return weights[1] if len(weights) == 2 and abs(sum(weights) - 1) < ONE else None
+
+
+def summed(parts: Sequence[Block], weights: Sequence[float], out: Block) -> Block:
+    """Σ weight · part: deltas of dare_linear, after the drop; models of slerp."""
+    torch.mul(parts[0], weights[0], out=out)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        out.add_(part, alpha=weight)
     return out
 
 

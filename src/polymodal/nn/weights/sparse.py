@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt32
+from jaxtyping import Float, Int, Int16
 from torch import Tensor
 
 BLOCK = 5 << 15  # values worked on at once: two threads wait for the interpreter at smaller ones
 HIGH, LOW = 1 << 15, 1 << 16  # bins of the two passes over the 31 bits of a magnitude
 MAGNITUDE = 0x7FFFFFFF
+STEPS = 1 << 15  # of the chance that an entry stays
+MULTIPLIERS = tuple(np.array([0x7FEB352D, 0x846CA68B, 0xC2B2AE35], np.uint32))
 
 
 class Largest:
@@ -92,51 +94,52 @@ class Cut:
 class Chance:
     """Keeps each entry with the given chance; which ones depends on seed, model, tensor and index only.
 
-    Three rounds of multiply and shift over the index, keyed before each (the form of
-    murmur3's and lowbias32's finalisers), so any chunk may be drawn on its own and in any order.
+    Three rounds of multiply and shift over the index of each pair of entries, keyed before each (the form of
+    murmur3's and lowbias32's finalisers), so any chunk may be drawn on its own and in any order. Either half
+    of the 32 bits is one entry's draw.
 
     Args:
-        density: the chance, above 0 and up to 1.
+        density: the chance, above 0 and up to 1; in steps of 1 / 32,768.
         model: what tells the model from others: its fingerprint.
         tensor: the tensor's family-independent name.
         seed: of the whole merge.
+
+    Attributes:
+        density: the chance that is drawn.
     """
 
     def __init__(self, density: float, model: str, tensor: str, *, seed: int) -> None:
-        self.bar = np.int32(min(round(density * 2**31), 2**31 - 1))
-        self.all = density == 1
+        bar = max(1, round(density * STEPS))
+        self.density, self.bar = bar / STEPS, np.int16(min(bar, STEPS - 1))
         self.key = hashlib.blake2b(f"{seed}\0{model}\0{tensor}".encode(), digest_size=32).digest()
-        self.index = np.arange(BLOCK, dtype=np.uint32)
-        self.x, self.y = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32)
+        self.index = np.arange(BLOCK // 2 + 1, dtype=np.uint32)
+        self.x, self.y = np.empty(BLOCK // 2 + 1, np.uint32), np.empty(BLOCK // 2 + 1, np.uint32)
+        self.mask = torch.empty(BLOCK, dtype=torch.int32)
 
     def drop(self, delta: Float[Tensor, " n"], start: int) -> None:
-        """Zeroes the entries of a block that are not kept; `start` is its first index in the tensor."""
-        if self.all:
+        """Zeroes the entries of a block that are not kept; `start`, an even number, is its first's index."""
+        if self.density == 1:
             return
-        drawn = self.draw(start, len(delta)).view(np.int32)
-        np.right_shift(drawn, 31, out=drawn)
-        bits = delta.view(torch.int32)
-        torch.bitwise_and(bits, torch.from_numpy(drawn), out=bits)
+        bits, n = delta.view(torch.int32), len(delta)
+        torch.bitwise_and(bits, self.mask[:n].copy_(torch.from_numpy(self.draw(start, n))), out=bits)
 
-    def draw(self, start: int, n: int) -> UInt32[np.ndarray, " n"]:
-        """Numbers whose upper bit is set with the chance of staying; the buffer is used again."""
-        x, y = self.x[:n], self.y[:n]
-        high, low = divmod(start, 1 << 32)
-        first, second, third = self._keys(high)
-        np.add(self.index[:n], np.uint32(low), out=x)
-        for key, multiplier, shift in (
-            (first, 0x7FEB352D, 15),
-            (second, 0x846CA68B, 16),
-            (third, 0xC2B2AE35, 15),
-        ):
+    def draw(self, start: int, n: int) -> Int16[np.ndarray, " n"]:
+        """All bits set with the chance of staying, else none; the buffer is used again."""
+        pairs = (n + 1) // 2
+        x, y = self.x[:pairs], self.y[:pairs]
+        high, low = divmod(start // 2, 1 << 32)
+        np.add(self.index[:pairs], np.uint32(low), out=x)
+        for key, multiplier, shift in zip(self._keys(high), MULTIPLIERS, (15, 16, 15), strict=True):
             np.bitwise_xor(x, key, out=x)
-            np.multiply(x, np.uint32(multiplier), out=x)
+            np.multiply(x, multiplier, out=x)
             np.right_shift(x, np.uint32(shift), out=y)
             np.bitwise_xor(x, y, out=x)
-        np.right_shift(x, np.uint32(1), out=x)
-        signed = x.view(np.int32)
+        halves = x.view(np.uint16)
+        np.right_shift(halves, np.uint16(1), out=halves)
+        signed = halves.view(np.int16)
         np.subtract(signed, self.bar, out=signed)
-        return x
+        np.right_shift(signed, np.int16(15), out=signed)
+        return signed[:n]
 
     def _keys(self, high: int) -> Iterator[np.uint32]:
         key = (

@@ -47,18 +47,22 @@ class Source:
         self.block = self.room if self.kind == torch.float32 else torch.empty(BLOCK)
 
     def read(self, start: int, stop: int) -> Block:
-        """Values `start` to `stop` of the view, in a buffer that the next call uses again.
+        """Values `start` to `stop` of the view in fp32, in a buffer that the next call uses again.
 
         Raises:
             WeightsError: the file has become shorter.
         """
+        raw = self.raw(start, stop)
+        return raw if self.kind == torch.float32 else self.block[: stop - start].copy_(raw)
+
+    def raw(self, start: int, stop: int) -> Block:
+        """The same as the file has them."""
         at = 0
         for first, last in self.view.places(start, stop):
             if os.preadv(self.handle, [self.bytes[at : at + last - first]], first) != last - first:
                 raise WeightsError(f"{self.view.entry.file} was cut off while it was read")
             at += last - first
-        block = self.block[: stop - start]
-        return block if self.kind == torch.float32 else block.copy_(self.room[: stop - start])
+        return self.room[: stop - start]
 
     def ahead(self, start: int, stop: int) -> None:
         """Tells the system what will be read next."""
@@ -89,19 +93,26 @@ def pieces(plan: Plan, merge: Merge, chunk: int = CHUNK) -> Iterator[Piece]:
         names = ("target", *(donor.fingerprint for donor in plan.donors))
         models, base = (sources, None) if merge.base is None else (sources[:-1], sources[-1])
         mixer = Mixer(plan.recipe, merge.key, merge.weights, view.size, models, base, names)
+        line = mixer.line if all(source.kind == kind for source in sources) else None
         for start in range(0, view.size, step):
             stop = min(view.size, start + step)
             for source in sources:
                 source.ahead(stop, stop + step)
             for first, last in blocks(start, stop):
-                mixed = mixer.mix(first, last)
+                out = room[first - start : last - start]
+                if line is None:
+                    mixed = mixer.mix(first, last)
+                else:  # in one pass, which itself counts in fp32 and rounds once
+                    target, donor = (source.raw(first, last) for source in sources)
+                    mixed = torch.lerp(target, donor, line, out=out)
                 if not bounded(mixed, most):
                     why = blame(merge, plan.read_by(merge), sources)
                     if not plan.recipe.allows(merge.name):
                         raise WeightsError(f"{why}. Keep the target's with --allow '{merge.name}'")
                     yield from _spared(merge, sources[0], step, why)
                     return
-                room[first - start : last - start].copy_(mixed)
+                if line is None:
+                    out.copy_(mixed)
             yield from _placed(view, start, stop, data)
     finally:
         for source in sources:

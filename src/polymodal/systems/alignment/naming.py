@@ -12,20 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.envs import scenes
-from polymodal.envs.scenes import COLOURS, SHAPES, SIZES, TEXTURES, Object, Scene, Sign
+from polymodal.envs.scenes import Object, Scene, Sign
 from polymodal.nn.decoder import Seeing
+from polymodal.systems.alignment.voice import FAMILIES, Voice
 
-FAMILIES = (
-    ("picture", "object", "sign"),  # what has its centre here; most patches are just picture
-    tuple(SIZES),
-    TEXTURES,
-    tuple(COLOURS),
-    SHAPES,
-    tuple(str(number) for number in range(32)),
-)
-SHARP = 6.0  # of the softmax over a family: embeddings of its words are .3 to .9 long
+SHARP = 6.0  # of the softmax over a family, whose words are about 1 long
 GROUND = 0.5  # what a patch without a centre weighs
-PLACE, SPREAD = 4.0, 1.5  # weight of the place's error; how far the borders lie from the middle
+PLACE = 4.0  # weight of the error of where a patch lies
 SHORT, COVERED = 0.02, 0.5  # weights of the length, and of what covers a patch
 RIDGE = 0.3  # of the whitening; smaller directions of the tower's states are noise
 
@@ -37,13 +30,11 @@ class Named:
     Attributes:
         pixels: of `Seeing.prepare`.
         names: per patch, which word of each family names what has its centre there; −1 where none does.
-        places: from the middle, −1 to 1 to the right and down, of that centre.
         covers: which words name what covers a patch, of all families but the first.
     """
 
     pixels: Float[Tensor, "b c h w"]
     names: Int[Tensor, "b n 6"]
-    places: Float[Tensor, "b n 2"]
     covers: Int[Tensor, "b n 5"]
 
 
@@ -54,10 +45,10 @@ def drawn(index: int, *, split: str, seed: int) -> Scene:
     return scenes.scene(index, split=split, seed=seed, n=n, signs=texts)
 
 
-def named(scene: Scene, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Names "n 6", places "n 2" and covers "n 5" of a picture of `side` patches squared."""
+def named(scene: Scene, side: int) -> tuple[Tensor, Tensor]:
+    """Names "n 6" and covers "n 5" of a picture of `side` patches squared."""
     names, covers = np.full((side * side, 6), -1), np.full((side * side, 5), -1)
-    names[:, 0], places = 0, np.zeros((side * side, 2), np.float32)
+    names[:, 0] = 0
     middles = (np.arange(side) + 0.5) / side
     things: list[Object | Sign] = [*scene.objects, *scene.signs]
     for one in things:
@@ -71,8 +62,8 @@ def named(scene: Scene, side: int) -> tuple[Tensor, Tensor, Tensor]:
                         ((left, right), (top, bottom)))  # fmt: skip
         covers[(down[:, None] & across).ravel()] = said[1:]
         at = min(int(one.y * side), side - 1) * side + min(int(one.x * side), side - 1)
-        names[at], places[at] = said, (2 * one.x - 1, 2 * one.y - 1)
-    return torch.from_numpy(names), torch.from_numpy(places), torch.from_numpy(covers)
+        names[at] = said
+    return torch.from_numpy(names), torch.from_numpy(covers)
 
 
 def batch(net: Seeing | Namer, found: Sequence[Scene]) -> Named:
@@ -95,8 +86,8 @@ def batches(rows: int, size: int, *, seed: int) -> Callable[[int], Iterator[Int[
 class Namer(nn.Module):
     """A tower and a projector, and the words that the decoder knows; the decoder itself stays as it is.
 
-    A patch's state is held against the embeddings of a family's words, less their mean, so that what it comes
-    to say, the decoder has words for. Places lie along right − left and bottom − top.
+    A patch's state is held against a family's words, less their mean, as `Voice` says them: it comes to say
+    about their sum, and where it lies.
 
     Args:
         net: its tower and projector are trained in place; the projector's first layer is whitened on the
@@ -122,11 +113,7 @@ class Namer(nn.Module):
             nn.init.normal_(probe.weight, std=0.05, generator=stream)
             nn.init.zeros_(probe.bias)
         self.probes = nn.ModuleList(probes)
-        for i, family in enumerate(FAMILIES):
-            words = _embedded(net, family)
-            self.register_buffer(f"words_{i}", words - words.mean(0))
-        left, right, top, bottom = _embedded(net, ("left", "right", "top", "bottom"))
-        self.register_buffer("ways", functional.normalize(torch.stack([right - left, bottom - top])))
+        self.voice = Voice(net.language_model, round(net.patches**0.5))
         self._whiten(net, seed=seed)
 
     @torch.no_grad()
@@ -146,25 +133,18 @@ class Namer(nn.Module):
         given = batch(self, found)
         states = self.vision_tower(given.pixels)
         said = self.multi_modal_projector(states)
-        here = given.names[..., 0] > 0
         weight = torch.tensor([GROUND, 1.0, 1.0], device=said.device)
         loss: Tensor = SHORT * said.square().sum(-1).mean()
         for i in range(len(FAMILIES)):
-            scores = SHARP * said @ self.get_buffer(f"words_{i}").T
+            words = self.voice.family(i)
+            scores = SHARP * said @ (words - words.mean(0)).T
             known = given.covers[..., i - 1] if i and self.wide else given.names[..., i]
             loss = loss + _missed(scores, known, None if i else weight)
-        wrong = said[here] @ self.get_buffer("ways").T - SPREAD * given.places[here]
+        wrong = said @ self.voice.ways.T - self.voice.places
         loss = loss + PLACE * wrong.square().mean()
         for i, probe in enumerate(self.probes):
             loss = loss + COVERED * _missed(probe(states), given.covers[..., i])
         return loss
-
-
-def _embedded(net: Seeing, words: Sequence[str]) -> Float[Tensor, "k d"]:
-    ids = [net.words.ids(word) for word in words]
-    if bad := [word for word, some in zip(words, ids, strict=True) if len(some) != 1]:
-        raise ValueError(f"not one token each: {', '.join(bad)}; patches are named by single tokens")
-    return net.language_model.embed(torch.tensor([some[0] for some in ids])).detach()
 
 
 def _missed(
