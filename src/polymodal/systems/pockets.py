@@ -47,7 +47,6 @@ SIDE = 8  # patches in a row
 SEEN_SHARE = 77  # 30 % of the 256 ordered pairs
 CAPTION = "describe the picture."
 NAMING = ("names", "covers")  # courses of a tower and a projector, by `naming`
-LISTED = {"few": (1, 3), "lists": (2, 6)}  # fewest and most objects of the stages that list them
 VALUES = {"size": tuple(SIZES), "texture": TEXTURES, "colour": tuple(COLOURS), "shape": SHAPES}
 KINDS = ((), *((name,) for name in VALUES), *((name, "shape") for name in ("size", "texture", "colour")))
 
@@ -81,17 +80,14 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs, and every other time what
-    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `few` and `lists`: the objects
-    of a picture or of a kind in it; `vlm`: questions about any picture, with sums of seen pairs on its signs,
-    and lists.
+    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm`: questions about any
+    picture, with sums of seen pairs on its signs, and lists.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
         return Told(
             tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
         )
-    if stage in LISTED:
-        return listed(index, stream, LISTED[stage], split=split, seed=seed)
     if stage == "vlm" or (stage == "lm" and index % 2):
         return sights(index, stream, split=split, seed=seed)
     kind = stream.uniform()
@@ -107,9 +103,9 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     return Told(tuple(reckoning(stream, stream.pick(SEEN)) for _ in range(6)))
 
 
-def listed(index: int, stream: Stream, n: tuple[int, int], *, split: str, seed: int) -> Told:
+def listed(index: int, stream: Stream, *, split: str, seed: int) -> Told:
     """A picture and up to seven lists, of all objects or of a kind, which is said first of each; sorted."""
-    scene, lists = scenes.scene(index, split=split, seed=seed, n=n, signs=(0, 1)), {}
+    scene, lists = scenes.scene(index, split=split, seed=seed, n=(2, 6), signs=(0, 1)), {}
     for _ in range(7):
         one, kind = stream.pick(scene.objects), stream.pick(KINDS)
         wanted = {name: getattr(one, name) for name in kind}
@@ -122,15 +118,20 @@ def listed(index: int, stream: Stream, n: tuple[int, int], *, split: str, seed: 
 
 
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
-HARDER = ("count", "count", "left_right")  # asked more often
+ASKED = (*FAMILIES, "count", "count", "left_right")  # the harder ones more often
+HARDER = ("count", "left_right", "place")
 
 
 def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
-    """A picture and what to ask about it; every third has two signs, every sixth is for lists."""
+    """A picture and what to ask about it: of six two have two signs, one is for lists, one is harder."""
+    if index % 6 == 2:
+        scene, first = questions.ask(index, family=stream.pick(HARDER[:2]), split=split, seed=seed)
+        asked = [(q.question, q.answer) for q in (first, *several(scene, 12, seed=seed, families=HARDER))]
+        return Told(tuple(stream.shuffled(asked)), scene=scene)
     if index % 6 == 1:
-        return listed(index, stream, LISTED["lists"], split=split, seed=seed)
+        return listed(index, stream, split=split, seed=seed)
     if index % 3:
-        scene, first = questions.ask(index, family=stream.pick(FAMILIES + HARDER), split=split, seed=seed)
+        scene, first = questions.ask(index, family=stream.pick(ASKED), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 9, seed=seed))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     known = stream.uniform() < 0.7  # of the others only the numbers are asked
@@ -155,9 +156,8 @@ COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-reasoner": (Course("reasoner", 600, 32, 5e-4, 16_000),),
     "pocket-vlm": (
         Course("names", 4000, 32, 1e-3, 128_000),
-        Course("covers", 500, 32, 1e-3, 16_000),
-        Course("few", 600, 16, 1.5e-3, 9_600),
-        Course("vlm", 2250, 16, 1.5e-3, 20_000),
+        Course("covers", 1000, 32, 1e-3, 32_000),
+        Course("vlm", 1500, 16, 7e-4, 24_000),
     ),
 }
 

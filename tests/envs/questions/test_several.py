@@ -42,4 +42,6 @@ def test_attributes_and_places_are_those_of_the_one_object_that_is_named(index):
 def test_a_scene_with_signs_alone_is_asked_for_them_and_an_empty_one_for_nothing():
     signs = scene(0, split="several", seed=0, n=(0, 0), signs=(2, 2))
     assert {one.family for one in several(signs, 4, seed=0)} == {"sign"}
+    some = several(scene(3, split="train", seed=0, n=(4, 5)), 8, seed=0, families=("count", "place"))
+    assert {one.family for one in some} == {"count", "place"}
     assert several(Scene(()), 4, seed=0) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from polymodal.envs.questions import perception
 from polymodal.envs.questions.question import MARGIN, MOST, Draw, Question, described, many
@@ -11,7 +11,9 @@ from polymodal.envs.scenes import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Scen
 CHOICES = {"colour": tuple(COLOURS), "shape": SHAPES, "texture": TEXTURES, "size": tuple(SIZES)}
 
 
-def several(scene: Scene, n: int, *, seed: int) -> tuple[Question, ...]:
+def several(
+    scene: Scene, n: int, *, seed: int, families: Collection[str] | None = None
+) -> tuple[Question, ...]:
     """Up to n different questions of perception about a scene, their families in turn.
 
     Answers are as frequent as scenes make them: to judge a model, take `ask`, which balances them.
@@ -20,11 +22,13 @@ def several(scene: Scene, n: int, *, seed: int) -> tuple[Question, ...]:
         scene: any.
         n: how many; fewer where the scene has not enough to ask for.
         seed: of the draw.
+        families: which, some of `WAYS`; all when None.
     """
     stream = Stream(*scene.key, "several", seed)
     draw = Draw(0, "", "", seed, scene.size, (1, 5), (0, 2), World(), (), stream)
     found: dict[str, Question] = {}
     ways = list(WAYS) if scene.objects else ["sign"] * bool(scene.signs)
+    ways = [way for way in ways if families is None or way in families]
     for _ in range(3):
         for family in stream.shuffled(ways):
             if len(found) < n and (made := WAYS[family](draw, scene, family)):

@@ -19,7 +19,7 @@ from polymodal.systems.alignment.voice import FAMILIES, Voice
 SHARP = 6.0  # of the softmax over a family, whose words are about 1 long
 GROUND = 0.5  # what a patch without a centre weighs
 PLACE = 4.0  # weight of the error of where a patch lies
-SHORT, COVERED = 0.02, 0.5  # weights of the length, and of what covers a patch
+SHORT, NEAR, COVERED = 0.02, 0.2, 0.5  # weights of the length, of what is off, and of what covers a patch
 RIDGE = 0.3  # of the whitening; smaller directions of the tower's states are noise
 
 
@@ -128,13 +128,19 @@ class Namer(nn.Module):
         first.bias.copy_(-first.weight @ mean)
 
     def loss(self, indices: Int[Tensor, " b"]) -> Tensor:
-        """Of scenes: cross-entropy of families, squared error of places, length, what covers a patch."""
+        """Of scenes: cross-entropy of families, squared error of places, what covers a patch, and a bound.
+
+        The bound is on the length of what is said; where all patches are to speak, on what `Voice` would not
+        say.
+        """
         found = [drawn(i, split="train", seed=self.seed) for i in indices.tolist()]
         given = batch(self, found)
         states = self.vision_tower(given.pixels)
         said = self.multi_modal_projector(states)
         weight = torch.tensor([GROUND, 1.0, 1.0], device=said.device)
-        loss: Tensor = SHORT * said.square().sum(-1).mean()
+        told = self.voice(torch.cat([given.names[..., :1], given.covers], -1))
+        off = (said - told).square() if self.wide else said.square()
+        loss: Tensor = (NEAR if self.wide else SHORT) * off.sum(-1).mean()
         for i in range(len(FAMILIES)):
             words = self.voice.family(i)
             scores = SHARP * said @ (words - words.mean(0)).T
