@@ -119,13 +119,13 @@ def listed(index: int, stream: Stream, *, split: str, seed: int) -> Told:
 
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
 ASKED = (*FAMILIES, "count", "count", "left_right")  # the harder ones more often
-HARDER = ("count", "left_right", "place")
+HARDER = ("count", "left_right", "sign", "place")
 
 
 def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
     """A picture and what to ask about it: of six two have two signs, one is for lists, one is harder."""
     if index % 6 == 2:
-        scene, first = questions.ask(index, family=stream.pick(HARDER[:2]), split=split, seed=seed)
+        scene, first = questions.ask(index, family=stream.pick(HARDER[:3]), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 12, seed=seed, families=HARDER))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     if index % 6 == 1:
