@@ -138,6 +138,18 @@ def test_a_person_s_pictures_tune_a_model_and_are_held_against_it(own, tmp_path)
     assert result.estimates["hard/long R@1"].n == 2
 
 
+def test_captions_that_are_too_long_are_told(own, tmp_path):
+    rows = [json.loads(line) for line in (own / "samples.jsonl").read_text().splitlines()]
+    for row in rows[:10]:
+        row["long"] = "A square stands on grey. " * 60
+    (own / "samples.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    options = {"data": str(own), "first": 0, "arms": ("global",), "batch": 4, "steps": 1}
+    result, _ = ran(tmp_path / "out", **SMALL | options)
+    told = [note for note in result.sections["notes"] if "sentence" in note]
+    assert [note[: note.index("captions")] for note in told] == ["2 of 2 long ", "8 of 8 long "]
+    assert "248 tokens" in told[0]
+
+
 def test_what_a_term_needs_is_asked_for(own):
     rows = [json.loads(line) for line in (own / "samples.jsonl").read_text().splitlines()]
     for row in rows:

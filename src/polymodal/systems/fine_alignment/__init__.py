@@ -7,8 +7,9 @@ Claim
 Kept
     L_global + a L_regional + b L_hard, three learnable temperatures, two stages; dense maps by the last
     block without attention mixing, RoIAlign 1x1; positions stretched 77 to 248 with a projection of their
-    own for long captions; near-equal phrases masked; ten negatives a region or any other number. A text
-    tower may be pushed off its negatives first (arms=apart), then locked while seeing catches up (LiT).
+    own for long captions, still longer ones cut after a sentence and counted; near-equal phrases masked;
+    ten negatives a region or any other number. A text tower may be pushed off its negatives first
+    (arms=apart), then locked while seeing catches up (LiT).
 Left out
     Its data recipe's language model: ours swaps words of a lexicon, with the change and its check on record.
     The sequel's losses (v2). img2dataset shards. Models of several processes are trained, not measured.

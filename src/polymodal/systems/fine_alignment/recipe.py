@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.envs import scenes
 from polymodal.metrics import Claim, Estimate, above, below, every, over_seeds
-from polymodal.systems.alignment import aligned, annotated, ranks
+from polymodal.systems.alignment import aligned, annotated, outcome, ranks
 from polymodal.systems.alignment.aligned import Values
 from polymodal.systems.alignment.feeding import Fitting, Source, loaded, trained
 from polymodal.systems.alignment.pictures import Picture
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polymodal.runs import Run
     from polymodal.systems.fine_alignment import method
 
-GALLERY, SHOWN = 100, 6  # pictures that a caption is looked for among; in the report
+GALLERY = 100  # pictures that a caption is looked for among
 ROUND = 100  # steps after which a long training is remembered
 SHUFFLED, GREY = ("shuffled boxes", "shuffled negatives"), "grey pictures"
 ARMS = ("global", "regional", "hard", *SHUFFLED, "short")
@@ -142,8 +142,11 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     cells = learnt(config, run)
     kept = controlled(config, run, cells, best(cells))
     told(book, config, test, cells)
-    shown(config, run, book, kept, test)
-    write(run, test, cells[best(cells)][0])
+    book.sections["notes"] += outcome.cut(kept, test, "test")
+    if config.steps and not generated(config):
+        book.sections["notes"] += outcome.cut(kept, pictures(config, "train")[0], "train")
+    outcome.shown(run, book, kept, test)
+    outcome.write(run, test, cells[best(cells)][0])
     if config.steps:
         run.model(kept.save_pretrained)
     for name, section in (book.sections | {"legend": book.legend}).items():
@@ -362,38 +365,3 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
     book.sections["notes"] = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
     about = ABOUT if generated(config) else f"{len(test)} pictures of {config.data}."
     book.sections["about"] = {"text": about}
-
-
-def shown(config: Config, run: Run, book: Book, dual: Dual, test: Sequence[Picture]) -> None:
-    """Where the encoder sees a phrase: pictures of the report with the heat of one of their phrases."""
-    from polymodal.systems.alignment.scoring import heat
-
-    for one in [picture for picture in test if picture.regions][:SHOWN]:
-        region = one.regions[0]
-        parts = {
-            "picture": {"kind": "image", "path": run.media(one.image)},
-            "heat": {"kind": "image", "path": run.media(heat(dual, one.image, region.phrase))},
-            "phrase": {"kind": "text", "text": region.phrase},
-        }
-        book.row(
-            "examples", id=one.id, group=one.group, parts=parts, target=region.label or None,
-            prediction=None, probability=None, present=list(parts),
-        )  # fmt: skip
-
-
-def write(run: Run, test: Sequence[Picture], value: Values) -> None:
-    """Tables of the kept encoder: every region's scores, every picture's vector."""
-    rows = []
-    flat = [(one.id, i, region) for one in test for i, region in enumerate(one.regions)]
-    for k, (name, i, region) in enumerate(flat):
-        own = float(value["own"][k])
-        for key, options in region.options.items():
-            scores = [own, *value[f"set {key}"][k][: len(options)].tolist()]
-            for text, score in zip([region.phrase, *(o.text for o in options)], scores, strict=True):
-                rank = 1 + sum(other > score for other in scores)
-                about = {"sample": name, "region": i, "set": key}
-                rows.append(about | {"text": text, "score": score, "rank": rank})
-    if rows:
-        run.table("regions.parquet", rows)
-    vectors = {"id": [one.id for one in test], "vector": value["images"].tolist()}
-    run.table("embeddings/images.parquet", vectors)
