@@ -138,6 +138,19 @@ def test_a_person_s_pictures_tune_a_model_and_are_held_against_it(own, tmp_path)
     assert result.estimates["hard/long R@1"].n == 2
 
 
+def test_a_writer_writes_negatives_once_and_a_later_run_reads_them(own, tmp_path):
+    options = SMALL | {"data": str(own), "first": 0, "arms": ("hard",), "batch": 4, "steps": 1}
+    result, folder = ran(tmp_path / "out", **options, writer="scripted:lexicon")
+    rows = [json.loads(line) for line in (folder / "negatives.jsonl").read_text().splitlines()]
+    assert {row["change"].split(" -> ")[0] for row in rows} == {"red", "blue"}
+    assert len(rows) == 4 * 8
+    assert "negatives.jsonl" in result.files
+    later, _ = ran(tmp_path / "out", **options, writer=str(folder / "negatives.jsonl"))
+    assert later.estimates["hard/long R@1"] == result.estimates["hard/long R@1"]
+    with pytest.raises(ValueError, match="scenes come with all negatives"):
+        ran(tmp_path / "out", **SMALL, writer="scripted:lexicon")
+
+
 def test_captions_that_are_too_long_are_told(own, tmp_path):
     rows = [json.loads(line) for line in (own / "samples.jsonl").read_text().splitlines()]
     for row in rows[:10]:

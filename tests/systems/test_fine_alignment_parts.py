@@ -1,4 +1,4 @@
-"""Scenes as pictures, negatives that are false, batches, the three terms, lexicon swaps, resumed training."""
+"""Scenes as pictures, negatives that are false, batches, the three terms, resumed training."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -12,7 +12,7 @@ from polymodal.media import Image
 from polymodal.nn.dual import Dual, hard_loss, info_nce, ragged, regional_loss, regions
 from polymodal.nn.pocket import Tokens, shelf
 from polymodal.systems.alignment.feeding import Deal, Fitting, Source, trained
-from polymodal.systems.alignment.pictures import Option, Picture, Region
+from polymodal.systems.alignment.pictures import Option, Picture
 from polymodal.systems.alignment.scoring import embedded, heat, scored
 from polymodal.systems.fine_alignment import data, method
 
@@ -194,24 +194,6 @@ def test_both_paths_agree_on_short_texts_before_training(dual):
     assert np.allclose(embedded(dual, texts), embedded(dual, texts, long=True), atol=1e-6)
     long = ["a red star. " * 40]
     assert not np.allclose(embedded(dual, long), embedded(dual, long, long=True), atol=1e-3)
-
-
-def test_lexicon_negatives_of_real_phrases():
-    found = method.swapped("A small wooden chair, red.", 50, ["a small wooden chair, blue"], seed=0)
-    texts = {option.text: option.changed for option in found}
-    assert texts["A large wooden chair, red."] == "size"
-    assert texts["A small metal chair, red."] == "material"
-    assert "A small wooden chair, blue." not in texts  # true of another region
-    assert texts["A small wooden chair, green."] == "colour"
-    assert len(method.swapped("A small wooden chair", 4, seed=0)) == 4
-    assert method.swapped("a chair", 5, seed=0) == ()
-    picture = Picture("a", "a", Image(np.zeros((8, 8, 3), np.uint8)), regions=(
-        Region((0, 0, 1, 1), "a red dog"), Region((0, 0, 1, 1), "a dog"),
-        Region((0, 0, 1, 1), "a blue cat", {"hard": (Option("x"),)}),
-    ))  # fmt: skip
-    first, second, third = method.negated(picture, 3).regions
-    assert len(first.hard()) == 3
-    assert (len(second.hard()), third.hard()) == (0, (Option("x"),))
 
 
 def test_a_training_that_stops_goes_on_to_the_same_numbers():

@@ -1,11 +1,10 @@
-"""Three terms over one dual encoder: pictures, regions, hard negatives; a lexicon of swaps."""
+"""Three terms over one dual encoder: pictures, regions, hard negatives."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -14,20 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional_loss, regions
-from polymodal.systems.alignment.pictures import Option, Picture, distinct, plain
+from polymodal.systems.alignment.pictures import Option, Picture
 from polymodal.systems.alignment.scoring import PREFIX
 
-LEXICON = {
-    "colour": "red green blue yellow purple orange cyan white black brown grey pink",
-    "material": "wooden metal plastic glass stone leather cotton paper",
-    "pattern": "plain striped dotted checked floral",
-    "size": "tiny small medium large huge",
-    "count": "one two three four five six",
-    "transparency": "transparent translucent opaque",
-    "place": "left right top bottom",
-}  # words of a line may stand for one another
 KNOWN = 100_000  # vectors of texts that a frozen tower has given
-KIND = {word: kind for kind, line in LEXICON.items() for word in line.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,38 +191,3 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
         return total
 
     return loss
-
-
-def swapped(phrase: str, n: int, others: Iterable[str] = (), *, seed: int) -> tuple[Option, ...]:
-    """Negatives of a real phrase: one word of `LEXICON` exchanged for another of its kind.
-
-    Args:
-        phrase: what is true of a region.
-        n: at most so many; a phrase without such a word has none.
-        others: phrases that are true elsewhere in the picture, and so are no negatives.
-        seed: of the draw.
-    """
-    words, made = re.findall(r"\w+|\W+", phrase), []
-    for i, word in enumerate(words):
-        kind = KIND.get(word.lower())
-        for other in LEXICON[kind].split() if kind else ():
-            if other != word.lower():
-                made.append(Option("".join([*words[:i], other, *words[i + 1 :]]), str(kind)))
-    known = {plain(other) for other in others}
-    kept = [option for option in distinct(phrase, made) if plain(option.text) not in known]
-    order = np.random.default_rng(seed).permutation(len(kept))[:n]
-    return tuple(kept[i] for i in sorted(order))
-
-
-def negated(picture: Picture, n: int) -> Picture:
-    """The picture with lexicon negatives for regions that have none; see `swapped`."""
-    phrases = [region.phrase for region in picture.regions]
-    regions = [
-        region
-        if region.options
-        else replace(region, options={"hard": options})
-        if (options := swapped(region.phrase, n, phrases, seed=i))
-        else region
-        for i, region in enumerate(picture.regions)
-    ]
-    return replace(picture, regions=tuple(regions))

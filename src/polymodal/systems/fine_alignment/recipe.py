@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.envs import scenes
 from polymodal.metrics import Claim, Estimate, above, below, every, over_seeds
-from polymodal.systems.alignment import aligned, annotated, outcome, ranks
+from polymodal.systems.alignment import aligned, annotated, negatives, outcome, ranks
 from polymodal.systems.alignment.aligned import Values
 from polymodal.systems.alignment.feeding import Fitting, Source, loaded, trained
 from polymodal.systems.alignment.pictures import Picture
@@ -29,7 +29,7 @@ GALLERY = 100  # pictures that a caption is looked for among
 ROUND = 100  # steps after which a long training is remembered
 SHUFFLED, GREY = ("shuffled boxes", "shuffled negatives"), "grey pictures"
 ARMS = ("global", "regional", "hard", *SHUFFLED, "short")
-POCKET = "scenes?n=60000&test=500&val=100&fewest=2&most=5&shapes=8&signs=2"
+POCKET = "scenes?n=60000&test=500&val=100&fewest=2&most=5&shapes=8&signs=2&size=64"
 ABOUT = (
     "Drawn scenes of coloured, textured shapes with captions, boxes and phrases. Arms share the start, the "
     "order of pictures and the steps; seeds differ in weights and scenes, and are scored on the same scenes."
@@ -67,13 +67,15 @@ class Config:
 
     Attributes:
         data: `scenes?…` (fields of `data.World`), or a path in any of `annotated.LAYOUTS`.
-        model: `pocket?dim=64&layers=3` makes one; else a pocket model, folder or hub name to start from.
+        model: `pocket?dim=64&layers=3` makes one (of the scenes' size; for other data `&size=48`); else a
+            pocket model, folder or hub name to start from.
         captions: `both` a step, or long and short ones in `turns`, which is half the price.
         regional: weight of the regional term.
         hard: weight of the hard-negative term.
         regions: of a picture and step, at most.
         negatives: of a region and step, at most.
-        size: of generated pictures, pixels a side.
+        writer: a chat model, as `chat.connect` takes it, that writes negatives for regions of your data that
+            have none, or the negatives.jsonl of an earlier run; "" swaps words of a lexicon.
         first: steps of the common start, global term only.
         steps: of each arm after it; 0 scores the model as it is.
         stop: step at which an arm ends early, the rate falling as for all steps; 0 for none.
@@ -93,7 +95,7 @@ class Config:
     hard: float = 1.0
     regions: int = 2
     negatives: int = 4
-    size: int = 48
+    writer: str = ""
     first: int = 100
     steps: int = 150
     stop: int = 0
@@ -112,7 +114,7 @@ def tiny() -> Config:
 def full() -> Config:
     """The paper's second stage; give `-o data=` and `-o model=`."""
     return Config(
-        data="", model="", captions="both", regional=0.1, hard=0.5, regions=4, negatives=10, size=224,
+        data="", model="", captions="both", regional=0.1, hard=0.5, regions=4, negatives=10,
         first=0, steps=25_000, batch=512, lr=1e-6, arms=("hard",),
     )  # fmt: skip
 
@@ -120,7 +122,7 @@ def full() -> Config:
 def weights() -> Config:
     """The first of the eight runs that made pocket-clip (its card has all): half an hour on one core."""
     return Config(
-        data=POCKET, model="pocket?dim=128&layers=5", hard=0.5, negatives=3, size=64, first=50, steps=1300,
+        data=POCKET, model="pocket?dim=128&layers=5", hard=0.5, negatives=3, first=50, steps=1300,
         stop=800, lr=1e-3, arms=("hard",),
     )  # fmt: skip
 
@@ -139,6 +141,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(known)}")
     book = Book(seed=config.seed)
     test, book.sections["invalid"] = pictures(config, "test")
+    config = written(config, run, book)
     cells = learnt(config, run)
     kept = controlled(config, run, cells, best(cells))
     told(book, config, test, cells)
@@ -166,7 +169,7 @@ def best(cells: Mapping[str, Any]) -> str:
 def generated(config: Config) -> data.World | None:
     """The world of scenes, None where data is a path."""
     drawn = config.data.partition("?")[0] == "scenes"
-    return data.World.of(config.data, size=config.size, seed=config.seed) if drawn else None
+    return data.World.of(config.data, seed=config.seed) if drawn else None
 
 
 def pictures(config: Config, split: str) -> tuple[Sequence[Picture], list[dict[str, Any]]]:
@@ -176,17 +179,34 @@ def pictures(config: Config, split: str) -> tuple[Sequence[Picture], list[dict[s
     return annotated.parted(config.data, split, whole=not config.steps, seed=config.seed)
 
 
-def source(config: Config, *, seed: int) -> Source:
-    """Pictures to train on; real phrases without negatives get some from the lexicon.
+def written(config: Config, run: Run, book: Book) -> Config:
+    """The configuration whose writer is a file: a chat model has written it, once a run.
 
     Raises:
+        LookupError: no such model.
+        ValueError: a writer where nothing is trained, or for scenes, which have all negatives.
+    """
+    if not config.writer or config.writer.endswith(".jsonl"):
+        return config
+    if generated(config) or not config.steps:
+        why = "scenes come with all negatives" if generated(config) else "steps=0 trains on none"
+        raise ValueError(f"writer={config.writer} has nothing to write: {why}")
+    train, _ = pictures(config, "train")
+    file = negatives.recorded(config.writer, train, config.negatives, run, book, seed=config.seed)
+    return replace(config, writer=file)
+
+
+def source(config: Config, *, seed: int) -> Source:
+    """Pictures to train on; real phrases without negatives get some from the writer or the lexicon.
+
+    Raises:
+        FileNotFoundError: no such file of written negatives.
         ValueError: no picture has what a term needs.
     """
-    from polymodal.systems.fine_alignment.method import negated
-
     if world := generated(config):
         return data.drawn(world, seed=seed)
-    kept = [negated(one, config.negatives) for one in pictures(config, "train")[0]]
+    said = negatives.read(config.writer) if config.writer else None
+    kept = [negatives.negated(one, config.negatives, said) for one in pictures(config, "train")[0]]
     regions = [region for one in kept for region in one.regions]
     local = {*config.arms} - {"global", "short"}
     boxes = "the regional term: a picture has boxes with phrases; arms=global needs none"
@@ -219,7 +239,8 @@ def made(config: Config, *, seed: int) -> Dual:
     home = shelf.HOME / "pocket-clip"
     fresh = given.pop("tokens", 0) or not (home / "tokenizer.json").is_file()
     tokens = Tokens.trained(data.texts(250, 150)) if fresh else Tokens.from_folder(home)
-    return Dual.pocket(tokens, **given, size=config.size, seed=seed).stretched()
+    world = generated(config) or data.World()
+    return Dual.pocket(tokens, **({"size": world.size} | given), seed=seed).stretched()
 
 
 def aligner(config: Config, weights: Values, *, seed: int) -> method.Aligner:
@@ -362,6 +383,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
             steps = (config.first + config.steps) * len(seeds)
             book.row("cost", name=one, steps=steps, samples=steps * config.batch)
     none = {"long caption": sum(not p.long for p in test), "boxes": sum(not p.regions for p in test)}
-    book.sections["notes"] = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
+    notes = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
+    book.sections["notes"] = [*book.sections.get("notes", ()), *notes]
     about = ABOUT if generated(config) else f"{len(test)} pictures of {config.data}."
     book.sections["about"] = {"text": about}
