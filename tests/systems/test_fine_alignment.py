@@ -99,6 +99,25 @@ def test_two_runs_are_the_same_and_a_killed_one_goes_on(tmp_path, monkeypatch):
     assert calls[:3] == ["first/0/2", "hard/0/2", "hard/0/4"]
 
 
+def test_a_preserved_start_keeps_vectors_and_a_new_model_has_none(tmp_path):
+    start = tmp_path / "start"
+    config = replace(recipe.tiny(), **SMALL, arms=("hard",))
+    recipe.made(config, seed=0).save_pretrained(start)
+
+    def moved(loss, model):
+        one = replace(config, loss=loss, model=model, steps=20, lr=1e-2)
+        weights = recipe.train(one, "hard", {}, seed=0)["weights"]
+        before, after = (recipe.aligner(one, w, seed=0).eval().dual for w in ({}, weights))
+        pixels = before.prepare([one.image.pixels() for one in recipe.pictures(config, "test")[0]])
+        return float((1 - (before.image(pixels) * after.image(pixels)).sum(-1)).mean().detach())
+
+    free = moved("v1?captions=turns", str(start))
+    assert moved("v1?captions=turns&preserve=20", str(start)) < free / 2
+    assert moved("v1?captions=turns&preserve=20", config.model) > free / 2
+    with pytest.raises(ValueError, match="loss='v9' is not known"):
+        recipe.run(replace(config, loss="v9"), None)
+
+
 def test_an_unknown_arm_and_a_missing_model_are_named():
     with pytest.raises(ValueError, match="known: global, regional"):
         recipe.run(replace(recipe.tiny(), arms=("locals",)), None)

@@ -181,6 +181,39 @@ def test_the_objective_is_its_three_terms_by_hand(dual, rows):
     assert float(found) == pytest.approx(float(whole + 0.1 * local + 0.5 * hard), abs=1e-5)
 
 
+def test_a_loss_from_text():
+    assert method.Terms.of("v1") == method.Terms()
+    said = method.Terms.of("v1?captions=turns&preserve=.1")
+    assert said == method.Terms(captions="turns", preserve=0.1)
+    for loss, message in (
+        ("v7", "known: v1"),
+        ("v1?keep=1", "no 'keep'; known: captions, preserve"),
+        ("v1?captions=none", "known: both, turns"),
+        ("v1?preserve=much", "much"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            method.Terms.of(loss)
+
+
+def test_a_preserved_start_by_hand(dual, rows):
+    terms = method.Terms(0.1, 0.5, preserve=2.0)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    module, start = method.Aligner(Dual(deepcopy(dual.net), dual.tokens)), method.frozen(dual)
+    plain = method.objective(replace(terms, preserve=0.0), start)
+    same = method.objective(terms, start)(module, batch) - plain(module, batch)
+    assert float(same.detach()) == pytest.approx(0, abs=1e-5)
+    with torch.no_grad():
+        module.dual.net.visual_projection.weight += 0.05 * torch.randn_like(dual.net.visual_projection.weight)
+        now, was = module.dual.image(batch.pixels), start.image(batch.pixels)
+    expected = sum(1 - float(a @ b) for a, b in zip(now, was, strict=True)) / len(now)
+    found = method.objective(terms, start)(module, batch) - plain(module, batch)
+    assert expected > 1e-4
+    assert float(found.detach()) == pytest.approx(2 * expected, rel=1e-3)
+    found.backward()
+    assert all(x.grad is None for x in start.parameters())
+    assert torch.equal(method.objective(terms)(module, batch), plain(module, batch))  # no start
+
+
 def test_terms_without_their_texts_are_left_out(dual):
     bare = [Picture(str(i), str(i), Image(np.full((48, 48, 3), i, np.uint8)), short=("x",)) for i in range(3)]
     batch = method.gather(dual, method.Terms(0.1, 0.5), bare, (0,))

@@ -11,6 +11,7 @@ Kept
     ten negatives a region or any other number. A text tower may be pushed off its negatives first
     (arms=apart), then locked while seeing catches up (LiT). Negatives by a lexicon, or by a chat model
     (writer=MODEL) whose replies are checked: one change, the object kept, not true elsewhere in the picture.
+    loss=v1?preserve=.1 holds vectors of whole pictures near the start's, against loss elsewhere.
 Left out
     The detectors and captioners of its data recipe. The sequel's losses (v2). img2dataset shards. Models of
     several processes are trained, not measured.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional
 from polymodal.systems.alignment.pictures import Option, Picture
 from polymodal.systems.alignment.scoring import PREFIX
 
+LOSSES: dict[str, dict[str, Any]] = {"v1": {"preserve": 0.0}}
 KNOWN = 100_000  # vectors of texts that a frozen tower has given
 
 
@@ -35,6 +38,7 @@ class Terms:
             else words that pictures cannot tell apart yet get one vector, and then no picture ever can.
         regions: of a picture at most, drawn anew each time.
         negatives: of a region at most.
+        preserve: weight of a term that keeps vectors of whole pictures where the start has them.
     """
 
     regional: float = 0.0
@@ -45,6 +49,26 @@ class Terms:
     apart: bool = False
     regions: int = 4
     negatives: int = 10
+    preserve: float = 0.0
+
+    @classmethod
+    def of(cls, loss: str) -> Self:
+        """What `v1?captions=turns&preserve=.1` says.
+
+        Raises:
+            ValueError: a loss or a field that is not known, or a value that it cannot have.
+        """
+        name, _, query = loss.partition("?")
+        if name not in LOSSES:
+            raise ValueError(f"loss={name!r} is not known; known: {', '.join(LOSSES)}")
+        given: dict[str, Any] = dict(parse_qsl(query))
+        made: dict[str, Any] = {"captions": given.pop("captions", "both"), **LOSSES[name]}
+        if unknown := given.keys() - made.keys():
+            known = ", ".join(sorted(made))
+            raise ValueError(f"loss={name} has no {sorted(unknown)[0]!r}; known: {known}")
+        if made["captions"] not in ("both", "turns"):
+            raise ValueError(f"captions={made['captions']!r} is not known; known: both, turns")
+        return cls(**made | {key: float(value) for key, value in given.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +184,17 @@ class Aligner(nn.Module):
         return torch.stack([self.known[row] for row in rows])
 
 
-def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
-    """L = L_global + regional · L_regional + hard · L_hard (FG-CLIP, section 3.2).
+def frozen(dual: Dual) -> Dual:
+    """A copy that stays as it is."""
+    return Dual(deepcopy(dual.net), dual.tokens).freeze().eval()
+
+
+def objective(terms: Terms, start: Dual | None = None) -> Callable[[Aligner, Batch], Tensor]:
+    """L = L_global + regional · L_regional + hard · L_hard (FG-CLIP, section 3.2) + preserve · L_preserve.
 
     L_global is InfoNCE with the long and with the short captions, each over the pictures that have one; a
-    batch without a term's texts leaves that term out.
+    batch without a term's texts leaves that term out. L_preserve is the mean of 1 − cosine of each picture's
+    vector to what `start`, where given, says of it.
     """
 
     def loss(module: Aligner, batch: Batch) -> Tensor:
@@ -172,6 +202,10 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
         local = len(batch.index) > 0
         whole, maps = dual.views(batch.pixels) if local else (dual.image(batch.pixels), None)
         total = whole.new_zeros(())
+        if start is not None and terms.preserve:
+            with torch.no_grad():
+                was = start.to(batch.pixels.device).image(batch.pixels)
+            total = total + terms.preserve * (1 - (whole * was).sum(-1)).mean()
         if len(batch.longs) > 1:
             total = total + info_nce(whole[batch.longs], dual.text(batch.long, long=True), dual.scale)
         if len(batch.shorts) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -69,7 +69,8 @@ class Config:
         data: `scenes?…` (fields of `data.World`), or a path in any of `annotated.LAYOUTS`.
         model: `pocket?dim=64&layers=3` makes one (of the scenes' size; for other data `&size=48`); else a
             pocket model, folder or hub name to start from.
-        captions: `both` a step, or long and short ones in `turns`, which is half the price.
+        loss: `v1`, with long and short captions each step, or in turns (`v1?captions=turns`), which is half
+            the price; `&preserve=.1` keeps vectors of pictures near those of its start.
         regional: weight of the regional term.
         hard: weight of the hard-negative term.
         regions: of a picture and step, at most.
@@ -90,7 +91,7 @@ class Config:
 
     data: str = "scenes?n=2000&test=500"
     model: str = "pocket?dim=64&layers=3"
-    captions: Literal["both", "turns"] = "turns"
+    loss: str = "v1?captions=turns"
     regional: float = 0.5
     hard: float = 1.0
     regions: int = 2
@@ -114,7 +115,7 @@ def tiny() -> Config:
 def full() -> Config:
     """The paper's second stage; give `-o data=` and `-o model=`."""
     return Config(
-        data="", model="", captions="both", regional=0.1, hard=0.5, regions=4, negatives=10,
+        data="", model="", loss="v1", regional=0.1, hard=0.5, regions=4, negatives=10,
         first=0, steps=25_000, batch=512, lr=1e-6, arms=("hard",),
     )  # fmt: skip
 
@@ -139,6 +140,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     torch.set_num_threads(1)  # the same sums whatever the machine; cores are for jobs
     if unknown := set(config.arms) - set(known := (*ARMS, "apart", "locked")):
         raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(known)}")
+    terms(config, "hard")  # a loss that is not known is told now
     book = Book(seed=config.seed)
     test, book.sections["invalid"] = pictures(config, "test")
     config = written(config, run, book)
@@ -257,11 +259,12 @@ def terms(config: Config, arm: str) -> method.Terms:
     """What an arm trains by; `first` is the common start."""
     from polymodal.systems.fine_alignment.method import Terms
 
-    local = arm not in ("first", "global", "short")
-    return Terms(
+    local, said = arm not in ("first", "global", "short"), Terms.of(config.loss)
+    return replace(
+        said,
         regional=config.regional * local,
         hard=config.hard * (local and arm != "regional"),
-        captions={"both": "short", "turns": "halves"}[config.captions] if arm == "short" else config.captions,
+        captions={"both": "short", "turns": "halves"}[said.captions] if arm == "short" else said.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
         apart=arm == "apart",
@@ -285,7 +288,9 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     asked = (lambda: watched(module.dual, val)) if val else None
     fitting = Fitting(steps, config.batch, config.lr, ROUND, arm != "first")
     gather = partial(method.gather, module.dual, way)
-    args = (module, method.objective(way), source(config, seed=seed), gather, fitting)
+    taught = bool(start) or not config.model.startswith("pocket?")  # a new model has nothing to preserve
+    loss = method.objective(way, method.frozen(module.dual) if way.preserve and taught else None)
+    args = (module, loss, source(config, seed=seed), gather, fitting)
 
     def part(state: Values | None, until: int) -> Values:
         return trained(*args, seed=seed, state=state, until=until, evaluate=asked)
