@@ -118,6 +118,27 @@ def test_a_preserved_start_keeps_vectors_and_a_new_model_has_none(tmp_path):
         recipe.run(replace(config, loss="v9"), None)
 
 
+def test_the_sequel_s_losses_train_and_go_on_to_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(recipe, "ROUND", 2)
+    config = replace(recipe.tiny(), **SMALL, loss="v2?captions=turns", arms=("hard",))
+    start = recipe.train(config, "first", {}, seed=0)["weights"]
+    found = recipe.train(config, "hard", start, seed=0)
+
+    class Once:
+        def once(self, key, work):
+            return work()
+
+        def event(self, *_, **about):
+            pass
+
+    again = recipe.train(config, "hard", start, seed=0, run=Once())
+    assert all(np.array_equal(found["weights"][k], again["weights"][k]) for k in found["weights"])
+    assert np.isfinite(found["weights"]["bias"])
+    assert found["weights"]["ahead"] != 0
+    assert start["ahead"] == 0  # the common start has no regions
+    assert len(recipe.scored(config, found["weights"], seed=0)["own"])
+
+
 def test_an_unknown_arm_and_a_missing_model_are_named():
     with pytest.raises(ValueError, match="known: global, regional"):
         recipe.run(replace(recipe.tiny(), arms=("locals",)), None)

@@ -11,10 +11,11 @@ Kept
     ten negatives a region or any other number. A text tower may be pushed off its negatives first
     (arms=apart), then locked while seeing catches up (LiT). Negatives by a lexicon, or by a chat model
     (writer=MODEL) whose replies are checked: one change, the object kept, not true elsewhere in the picture.
-    loss=v1?preserve=.1 holds vectors of whole pictures near the start's, against loss elsewhere.
+    loss=v1?preserve=.1 holds vectors of whole pictures near the start's; loss=v2 is the sequel's
+    (2510.10921): captions by a sigmoid, phrases told apart by words, a margin that follows the last step's.
 Left out
-    The detectors and captioners of its data recipe. The sequel's losses (v2). img2dataset shards. Models of
-    several processes are trained, not measured.
+    The detectors and captioners of its data recipe; the sequel's other, released weights. img2dataset shards.
+    Models of several processes are trained, not measured.
     Ours beside it: shuffled boxes, donors' negatives, colour removed, texts of others, a matcher of words
     that never looks, chance and both rules for ties, which change fools the model, tiny regions apart.
 Try
@@ -22,6 +23,7 @@ Try
     polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data=../shared/data/nlvr_dev
     polymodal run fine_alignment:full -o model=openai/clip-vit-base-patch16 -o data=finehard/
     polymodal run fine_alignment:full -o model=google/siglip-base-patch16-224 -o data=h.jsonl -o steps=0
+    polymodal run fine_alignment:full -o model=google/siglip-base-patch16-224 -o data=mine/ -o loss=v2
     polymodal run fine_alignment:full -o model=pocket-clip -o data=mine/ -o writer=openai:MODEL@URL
     polymodal run fine_alignment:weights                           how pocket-clip is made, resumable
 Your data

@@ -1,11 +1,10 @@
-"""Three terms over one dual encoder: pictures, regions, hard negatives."""
+"""Terms over one dual encoder: pictures, regions, hard negatives; those of the sequel; a kept start."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -14,11 +13,25 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional_loss, regions
-from polymodal.systems.alignment.pictures import Option, Picture
+from polymodal.nn.dual import (
+    Dual,
+    Scale,
+    apart_loss,
+    hard_loss,
+    info_nce,
+    margin,
+    margin_loss,
+    ragged,
+    regional_loss,
+    regions,
+    sigmoid_loss,
+    sigmoid_start,
+)
+from polymodal.systems.alignment.feeding import Batch, in_turn
+from polymodal.systems.alignment.pictures import Picture
 from polymodal.systems.alignment.scoring import PREFIX
 
-LOSSES: dict[str, dict[str, Any]] = {"v1": {"preserve": 0.0}}
+LOSSES = {"v1": {"preserve": 0.0}, "v2": {"preserve": 0.0, "text": 0.1, "margin": 0.4}}
 KNOWN = 100_000  # vectors of texts that a frozen tower has given
 
 
@@ -39,6 +52,9 @@ class Terms:
         regions: of a picture at most, drawn anew each time.
         negatives: of a region at most.
         preserve: weight of a term that keeps vectors of whole pictures where the start has them.
+        sequel: whether captions are taught by the sigmoid loss in place of InfoNCE (FG-CLIP 2).
+        text: weight of its term that tells phrases apart by words alone.
+        margin: weight of its term that asks for the margin over negatives that the step before had.
     """
 
     regional: float = 0.0
@@ -50,10 +66,13 @@ class Terms:
     regions: int = 4
     negatives: int = 10
     preserve: float = 0.0
+    sequel: bool = False
+    text: float = 0.0
+    margin: float = 0.0
 
     @classmethod
     def of(cls, loss: str) -> Self:
-        """What `v1?captions=turns&preserve=.1` says.
+        """What `v1?captions=turns&preserve=.1` or `v2?text=.1&margin=.4` says, beside `regional` and `hard`.
 
         Raises:
             ValueError: a loss or a field that is not known, or a value that it cannot have.
@@ -68,38 +87,7 @@ class Terms:
             raise ValueError(f"loss={name} has no {sorted(unknown)[0]!r}; known: {known}")
         if made["captions"] not in ("both", "turns"):
             raise ValueError(f"captions={made['captions']!r} is not known; known: both, turns")
-        return cls(**made | {key: float(value) for key, value in given.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Pictures, their captions, some of their regions with what is said of them.
-
-    Attributes:
-        pixels: of b pictures.
-        long: ids of the long captions there are.
-        longs: the picture of each.
-        short: ids of the short captions there are.
-        shorts: the picture of each.
-        boxes: of r regions.
-        index: the picture of each.
-        counts: negatives of each region.
-        texts: ids of phrases, then of negatives in order.
-    """
-
-    pixels: Float[Tensor, "b c h w"]
-    long: Int[Tensor, "l t"]
-    longs: Int[Tensor, " l"]
-    short: Int[Tensor, "s t"]
-    shorts: Int[Tensor, " s"]
-    boxes: Float[Tensor, "r 4"]
-    index: Int[Tensor, " r"]
-    counts: Int[Tensor, " r"]
-    texts: Int[Tensor, "n t"]
-
-    def to(self, device: Any) -> Self:
-        """The batch on another device."""
-        return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
+        return cls(sequel=name == "v2", **made | {key: float(value) for key, value in given.items()})
 
 
 def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence[int]) -> Batch:
@@ -121,7 +109,8 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
     index: list[int] = []
     phrases: list[str] = []
     false: list[list[str]] = []
-    for i, picture in enumerate(pictures if terms.regional or terms.hard else ()):
+    local = terms.regional, terms.text, terms.hard, terms.margin
+    for i, picture in enumerate(pictures if any(local) else ()):
         drawn = rng.permutation(len(picture.regions))[: terms.regions].tolist()
         places = drawn[1:] + drawn[:1] if terms.boxes else drawn
         for mine, place in zip(drawn, places, strict=True):
@@ -129,7 +118,7 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
             boxes.append(picture.regions[place].box)
             index.append(i)
             phrases.append(region.phrase)
-            false.append(in_turn(region.hard(), terms.negatives if terms.hard else 0, rng))
+            false.append(in_turn(region.hard(), terms.negatives if any(local[2:]) else 0, rng))
     if terms.donors and len(false) > 1:
         turn = 1 + int(rng.integers(len(false) - 1))
         false = false[turn:] + false[:turn]
@@ -149,25 +138,35 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
     )
 
 
-def in_turn(options: Sequence[Option], n: int, rng: np.random.Generator) -> list[str]:
-    """At most n texts by chance, changed attributes in turn: a rare one is seen as often as others."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for i in rng.permutation(len(options)) if n else ():
-        kinds[options[i].changed].append(options[i].text)
-    rows = sorted(kinds.values(), key=len)
-    turns = [row[turn] for turn in range(max(map(len, rows), default=0)) for row in rows if turn < len(row)]
-    return turns[:n]
-
-
 class Aligner(nn.Module):
-    """A dual encoder and the temperatures of its region terms, which start from its own."""
+    """A dual encoder and the temperatures of its region terms, which start from its own.
 
-    def __init__(self, dual: Dual) -> None:
+    With the sequel's loss also `bias` of the sigmoid where the encoder has none (not a number before the
+    first step, which sets it) and `ahead`, the mean margin over negatives in the step before.
+    """
+
+    ahead: Tensor
+
+    def __init__(self, dual: Dual, sequel: bool = False) -> None:
         super().__init__()
-        self.dual = dual
+        self.dual, self.sequel = dual, sequel
         start = float(dual.scale.detach())
         self.regional, self.hard = Scale(start), Scale(start)
+        if sequel:
+            self.register_buffer("ahead", torch.zeros(()))
+            lacks = float(dual.bias.detach()) == 0
+            self.bias = nn.Parameter(torch.tensor(torch.nan)) if lacks else None
         self.known: dict[tuple[int, ...], Tensor] = {}
+
+    def matched(self, a: Float[Tensor, "b d"], b: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        """The loss of pictures and their captions: InfoNCE, or the sequel's sigmoid loss."""
+        if not self.sequel:
+            return info_nce(a, b, self.dual.scale)
+        if self.bias is None:
+            return sigmoid_loss(a, b, self.dual.scale, self.dual.bias)
+        if self.bias.isnan():
+            self.bias.data.copy_(sigmoid_start(a, b, self.dual.scale))
+        return sigmoid_loss(a, b, self.dual.scale, self.bias)
 
     def phrases(self, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
         """Vectors of texts; those of a frozen text tower are remembered."""
@@ -192,8 +191,9 @@ def frozen(dual: Dual) -> Dual:
 def objective(terms: Terms, start: Dual | None = None) -> Callable[[Aligner, Batch], Tensor]:
     """L = L_global + regional · L_regional + hard · L_hard (FG-CLIP, section 3.2) + preserve · L_preserve.
 
-    L_global is InfoNCE with the long and with the short captions, each over the pictures that have one; a
-    batch without a term's texts leaves that term out. L_preserve is the mean of 1 − cosine of each picture's
+    L_global is of the long and of the short captions (`Aligner.matched`), each over the pictures that have
+    one; a batch without a term's texts leaves that term out. The sequel adds text · `apart_loss` of the
+    phrases and margin · `margin_loss` of the cosines. L_preserve is the mean of 1 − cosine of each picture's
     vector to what `start`, where given, says of it.
     """
 
@@ -207,21 +207,27 @@ def objective(terms: Terms, start: Dual | None = None) -> Callable[[Aligner, Bat
                 was = start.to(batch.pixels.device).image(batch.pixels)
             total = total + terms.preserve * (1 - (whole * was).sum(-1)).mean()
         if len(batch.longs) > 1:
-            total = total + info_nce(whole[batch.longs], dual.text(batch.long, long=True), dual.scale)
+            total = total + module.matched(whole[batch.longs], dual.text(batch.long, long=True))
         if len(batch.shorts) > 1:
-            total = total + info_nce(whole[batch.shorts], dual.text(batch.short), dual.scale)
+            total = total + module.matched(whole[batch.shorts], dual.text(batch.short))
         if maps is not None:
             found = regions(maps, batch.boxes, batch.index)
             texts = module.phrases(batch.texts)
             phrases, flat = texts[: len(found)], texts[len(found) :]
             if terms.regional:
                 total = total + terms.regional * regional_loss(found, phrases, module.regional())
+            scale = module.hard().detach()  # of words alone: they would move it, and say nothing of pictures
+            if terms.text:
+                total = total + terms.text * apart_loss(phrases, scale)
+            block, mask = ragged(flat, batch.counts)
             if terms.hard and len(flat):
-                block, mask = ragged(flat, batch.counts)
                 total = total + terms.hard * hard_loss(found, phrases, block, mask, module.hard())
                 if terms.apart:
-                    scale = module.hard().detach()  # it would grow: a phrase is always nearest to itself
                     total = total + terms.hard * hard_loss(phrases, phrases, block, mask, scale)
+            if terms.margin and len(flat):
+                right, wrong = (found * phrases).sum(-1), torch.einsum("rd,rmd->rm", found, block)
+                total = total + terms.margin * margin_loss(right, wrong, mask, module.ahead)
+                module.ahead.copy_(margin(right, wrong, mask))
         return total
 
     return loss

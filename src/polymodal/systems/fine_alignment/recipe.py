@@ -70,7 +70,8 @@ class Config:
         model: `pocket?dim=64&layers=3` makes one (of the scenes' size; for other data `&size=48`); else a
             pocket model, folder or hub name to start from.
         loss: `v1`, with long and short captions each step, or in turns (`v1?captions=turns`), which is half
-            the price; `&preserve=.1` keeps vectors of pictures near those of its start.
+            the price; `&preserve=.1` keeps vectors of pictures near those of its start. `v2` is the sequel's:
+            captions by a sigmoid, `text=.1` to tell phrases apart, `margin=.4` to stay ahead of negatives.
         regional: weight of the regional term.
         hard: weight of the hard-negative term.
         regions: of a picture and step, at most.
@@ -249,7 +250,7 @@ def aligner(config: Config, weights: Values, *, seed: int) -> method.Aligner:
     """The encoder with its temperatures, with given weights where there are any."""
     from polymodal.systems.fine_alignment.method import Aligner
 
-    module = Aligner(made(config, seed=seed))
+    module = Aligner(made(config, seed=seed), terms(config, "first").sequel)
     if weights:
         module.load_state_dict(loaded(weights))
     return module
@@ -264,6 +265,8 @@ def terms(config: Config, arm: str) -> method.Terms:
         said,
         regional=config.regional * local,
         hard=config.hard * (local and arm != "regional"),
+        text=said.text * local,
+        margin=said.margin * (local and arm != "regional"),
         captions={"both": "short", "turns": "halves"}[said.captions] if arm == "short" else said.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
