@@ -45,6 +45,11 @@ def test_every_arm_has_every_measure_and_chance_beside(small):
             assert f"{arm}/{measure}" in names
     assert small[0].estimates["chance/hard"].mean == pytest.approx(1 / 11)
     assert {f"{name}, {a} - {b}" for name, a, b in recipe.PAIRS if b != "given"} <= names
+    assert (
+        small[0].estimates["hard/hard ECE"].n_groups
+        == small[0].estimates["hard/hard ECE, isotonic"].n_groups
+        == 8
+    )
     roles = {row["role"] for row in small[0].sections["legend"].values()}
     assert roles == {"result", "baseline", "control"}
     assert small[0].estimates["hard/hard"].between is not None  # two seeds

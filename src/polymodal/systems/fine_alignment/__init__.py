@@ -17,7 +17,8 @@ Left out
     The detectors and captioners of its data recipe; the sequel's other, released weights. img2dataset shards.
     Models of several processes are trained, not measured.
     Ours beside it: shuffled boxes, donors' negatives, colour removed, texts of others, a matcher of words
-    that never looks, chance and both rules for ties, which change fools the model, tiny regions apart.
+    that never looks, chance and both rules for ties, which change fools the model, tiny regions apart,
+    how far the chances of a region's texts can be believed (ECE), as they are and after an isotonic map.
 Try
     polymodal run fine_alignment                                   planted scenes, six arms from one start
     polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data=../shared/data/nlvr_dev

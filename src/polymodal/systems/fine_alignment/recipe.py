@@ -147,14 +147,14 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     config = written(config, run, book)
     cells = learnt(config, run)
     kept = controlled(config, run, cells, best(cells))
-    told(book, config, test, cells)
-    book.sections["notes"] += outcome.cut(kept, test, "test")
+    told(book, config, test, cells, float(kept.hard().detach()))
+    book.sections["notes"] += outcome.cut(kept.dual, test, "test")
     if config.steps and not generated(config):
-        book.sections["notes"] += outcome.cut(kept, pictures(config, "train")[0], "train")
-    outcome.shown(run, book, kept, test)
+        book.sections["notes"] += outcome.cut(kept.dual, pictures(config, "train")[0], "train")
+    outcome.shown(run, book, kept.dual, test)
     outcome.write(run, test, cells[best(cells)][0])
     if config.steps:
-        run.model(kept.save_pretrained)
+        run.model(kept.dual.save_pretrained)
     for name, section in (book.sections | {"legend": book.legend}).items():
         run.section(name, section)
     claims = [(claim, *claim.judge(book.estimates)) for claim in CLAIMS]
@@ -357,17 +357,19 @@ def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
     return {arm: [values[f"{arm}/{s}"] for s in seeds] for arm in config.arms} | cells
 
 
-def controlled(config: Config, run: Run, cells: dict[str, list[Values]], arm: str) -> Dual:
+def controlled(config: Config, run: Run, cells: dict[str, list[Values]], arm: str) -> method.Aligner:
     """The kept encoder; of scenes its scores without colour join the cells."""
     weights = cells[arm][0].get("weights", {})
     if generated(config):
         grey = replace(config, data=f"{config.data}{'&' if '?' in config.data else '?'}grey=1")
         cells[GREY] = [run.once("grey", lambda: scored(grey, weights, seed=config.seed))]
-    return aligner(config, weights, seed=config.seed).eval().dual
+    return aligner(config, weights, seed=config.seed).eval()
 
 
-def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str, Sequence[Values]]) -> None:
-    """Estimates of every arm, differences, strata, a blind baseline, learning curves."""
+def told(
+    book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str, Sequence[Values]], scale: float
+) -> None:
+    """Estimates of every arm, differences, strata, calibration, a blind baseline, learning curves."""
     sheet, seed, arm = aligned.Sheet(test, cells), config.seed, best(cells)
     aligned.told(book, sheet, PAIRS, (*SHUFFLED, GREY), seed=seed)
     if ("global", "hard") in sheet.columns:
@@ -375,6 +377,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
         gap = over_seeds(table, group=sheet.groups["hard"], seed=seed)
         book.add("global/hard - chance", gap, of="chance", page=True)
     aligned.strata(book, sheet, arm, seed=seed)
+    aligned.calibrated(book, sheet, arm, cells[arm][0], scale, seed=seed)
     name = next((one for one in aligned.KNOWN_BY if one in sheet.chances), "")
     for one in (arm, GREY) if name else ():
         if one in cells:
