@@ -242,10 +242,10 @@ def read(file: str) -> Written:
 def lexicon(n: int = 10) -> ChatModel:
     """A writer that swaps words of `LEXICON`, n at most."""
 
-    def answer(messages: tuple[Any, ...], seed: int) -> str:
+    def answer(messages: tuple[Any, ...], number: int) -> str:
         phrase = json.loads(said(messages[0]).splitlines()[0].partition(": ")[2])
         thing = next((word for word in reversed(words(phrase)) if word not in KIND), "")
-        told = [{"phrase": o.text, "changed": o.changed} for o in swapped(phrase, n, seed=seed % 2**32)]
+        told = [{"phrase": o.text, "changed": o.changed} for o in swapped(phrase, n, seed=number % 2**32)]
         return json.dumps({"object": thing, "negatives": told})
 
     return Scripted(f"scripted:lexicon?n={n}", answer)

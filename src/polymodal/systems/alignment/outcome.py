@@ -1,4 +1,4 @@
-"""What a run leaves beside its figures: scores of regions, vectors, heat, captions that were cut."""
+"""What a run leaves beside its figures: scores of regions, vectors, heat, cut captions."""
 
 from __future__ import annotations
 

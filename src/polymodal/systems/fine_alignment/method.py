@@ -1,4 +1,4 @@
-"""Terms over one dual encoder: pictures, regions, hard negatives; those of the sequel; a kept start."""
+"""Terms over one dual encoder: pictures, regions, negatives; the sequel's; a kept start."""
 
 from __future__ import annotations
 
