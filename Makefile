@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data/fsdd
-SCENES := scenes?test=200&fewest=2&most=5&shapes=8&signs=2
+SCENES := scenes?test=200&fewest=2&most=5&shapes=8&signs=2&size=64
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
 	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust; do $(BIN)/polymodal run $$name; done
-	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o size=64 -o data="$(SCENES)"
+	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data="$(SCENES)"
 	$(BIN)/polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o weight=0.5 -o data=examples/sums.jsonl
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi

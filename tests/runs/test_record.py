@@ -257,11 +257,13 @@ def test_tables(run: Run) -> None:
 
     run.table("a.csv", [{"x": 1, "y": "a,b"}, {"y": "c", "z": 2.5}])
     assert (run.folder / "a.csv").read_text() == 'x,y,z\n1,"a,b",\n,c,2.5\n'
+    run.table("a.jsonl", [{"x": 1, "y": "ä\n"}, {"x": None, "y": "c"}])
+    assert (run.folder / "a.jsonl").read_text() == '{"x": 1, "y": "ä\\n"}\n{"x": null, "y": "c"}\n'
     run.table("deep/b.parquet", {"id": ["a", "b"], "p": [[0.5, 0.5], None]})
     assert pq.read_table(run.folder / "deep/b.parquet").to_pylist()[0] == {"id": "a", "p": [0.5, 0.5]}
     with pytest.raises(ValueError, match="different lengths"):
         run.table("c.csv", {"a": [1], "b": []})
-    with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
+    with pytest.raises(ValueError, match=r"\.parquet, \.csv or \.jsonl"):
         run.table("c.txt", [])
     with pytest.raises(ValueError, match="outside"):
         run.table("../c.csv", [])

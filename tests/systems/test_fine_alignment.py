@@ -45,6 +45,11 @@ def test_every_arm_has_every_measure_and_chance_beside(small):
             assert f"{arm}/{measure}" in names
     assert small[0].estimates["chance/hard"].mean == pytest.approx(1 / 11)
     assert {f"{name}, {a} - {b}" for name, a, b in recipe.PAIRS if b != "given"} <= names
+    assert (
+        small[0].estimates["hard/hard ECE"].n_groups
+        == small[0].estimates["hard/hard ECE, isotonic"].n_groups
+        == 8
+    )
     roles = {row["role"] for row in small[0].sections["legend"].values()}
     assert roles == {"result", "baseline", "control"}
     assert small[0].estimates["hard/hard"].between is not None  # two seeds
@@ -99,6 +104,46 @@ def test_two_runs_are_the_same_and_a_killed_one_goes_on(tmp_path, monkeypatch):
     assert calls[:3] == ["first/0/2", "hard/0/2", "hard/0/4"]
 
 
+def test_a_preserved_start_keeps_vectors_and_a_new_model_has_none(tmp_path):
+    start = tmp_path / "start"
+    config = replace(recipe.tiny(), **SMALL, arms=("hard",))
+    recipe.made(config, seed=0).save_pretrained(start)
+
+    def moved(loss, model):
+        one = replace(config, loss=loss, model=model, steps=20, lr=1e-2)
+        weights = recipe.train(one, "hard", {}, seed=0)["weights"]
+        before, after = (recipe.aligner(one, w, seed=0).eval().dual for w in ({}, weights))
+        pixels = before.prepare([one.image.pixels() for one in recipe.pictures(config, "test")[0]])
+        return float((1 - (before.image(pixels) * after.image(pixels)).sum(-1)).mean().detach())
+
+    free = moved("v1?captions=turns", str(start))
+    assert moved("v1?captions=turns&preserve=20", str(start)) < free / 2
+    assert moved("v1?captions=turns&preserve=20", config.model) > free / 2
+    with pytest.raises(ValueError, match="loss='v9' is not known"):
+        recipe.run(replace(config, loss="v9"), None)
+
+
+def test_the_sequel_s_losses_train_and_go_on_to_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(recipe, "ROUND", 2)
+    config = replace(recipe.tiny(), **SMALL, loss="v2?captions=turns", arms=("hard",))
+    start = recipe.train(config, "first", {}, seed=0)["weights"]
+    found = recipe.train(config, "hard", start, seed=0)
+
+    class Once:
+        def once(self, key, work):
+            return work()
+
+        def event(self, *_, **about):
+            pass
+
+    again = recipe.train(config, "hard", start, seed=0, run=Once())
+    assert all(np.array_equal(found["weights"][k], again["weights"][k]) for k in found["weights"])
+    assert np.isfinite(found["weights"]["bias"])
+    assert found["weights"]["ahead"] != 0
+    assert start["ahead"] == 0  # the common start has no regions
+    assert len(recipe.scored(config, found["weights"], seed=0)["own"])
+
+
 def test_an_unknown_arm_and_a_missing_model_are_named():
     with pytest.raises(ValueError, match="known: global, regional"):
         recipe.run(replace(recipe.tiny(), arms=("locals",)), None)
@@ -136,6 +181,31 @@ def test_a_person_s_pictures_tune_a_model_and_are_held_against_it(own, tmp_path)
     assert "given/long R@1" in result.estimates
     assert (folder / "model" / "config.json").is_file()
     assert result.estimates["hard/long R@1"].n == 2
+
+
+def test_a_writer_writes_negatives_once_and_a_later_run_reads_them(own, tmp_path):
+    options = SMALL | {"data": str(own), "first": 0, "arms": ("hard",), "batch": 4, "steps": 1}
+    result, folder = ran(tmp_path / "out", **options, writer="scripted:lexicon")
+    rows = [json.loads(line) for line in (folder / "negatives.jsonl").read_text().splitlines()]
+    assert {row["change"].split(" -> ")[0] for row in rows} == {"red", "blue"}
+    assert len(rows) == 4 * 8
+    assert "negatives.jsonl" in result.files
+    later, _ = ran(tmp_path / "out", **options, writer=str(folder / "negatives.jsonl"))
+    assert later.estimates["hard/long R@1"] == result.estimates["hard/long R@1"]
+    with pytest.raises(ValueError, match="scenes come with all negatives"):
+        ran(tmp_path / "out", **SMALL, writer="scripted:lexicon")
+
+
+def test_captions_that_are_too_long_are_told(own, tmp_path):
+    rows = [json.loads(line) for line in (own / "samples.jsonl").read_text().splitlines()]
+    for row in rows[:10]:
+        row["long"] = "A square stands on grey. " * 60
+    (own / "samples.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    options = {"data": str(own), "first": 0, "arms": ("global",), "batch": 4, "steps": 1}
+    result, _ = ran(tmp_path / "out", **SMALL | options)
+    told = [note for note in result.sections["notes"] if "sentence" in note]
+    assert [note[: note.index("captions")] for note in told] == ["2 of 2 long ", "8 of 8 long "]
+    assert "248 tokens" in told[0]
 
 
 def test_what_a_term_needs_is_asked_for(own):

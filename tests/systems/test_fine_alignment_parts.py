@@ -1,4 +1,4 @@
-"""Scenes as pictures, negatives that are false, batches, the three terms, lexicon swaps, resumed training."""
+"""Scenes as pictures, negatives that are false, batches, the three terms, resumed training."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -12,7 +12,7 @@ from polymodal.media import Image
 from polymodal.nn.dual import Dual, hard_loss, info_nce, ragged, regional_loss, regions
 from polymodal.nn.pocket import Tokens, shelf
 from polymodal.systems.alignment.feeding import Deal, Fitting, Source, trained
-from polymodal.systems.alignment.pictures import Option, Picture, Region
+from polymodal.systems.alignment.pictures import Option, Picture
 from polymodal.systems.alignment.scoring import embedded, heat, scored
 from polymodal.systems.fine_alignment import data, method
 
@@ -181,6 +181,95 @@ def test_the_objective_is_its_three_terms_by_hand(dual, rows):
     assert float(found) == pytest.approx(float(whole + 0.1 * local + 0.5 * hard), abs=1e-5)
 
 
+def test_a_loss_from_text():
+    assert method.Terms.of("v1") == method.Terms()
+    said = method.Terms.of("v1?captions=turns&preserve=.1")
+    assert said == method.Terms(captions="turns", preserve=0.1)
+    assert method.Terms.of("v2?margin=.5") == method.Terms(sequel=True, text=0.1, margin=0.5)
+    for loss, message in (
+        ("v7", "known: v1, v2"),
+        ("v1?margin=1", "no 'margin'; known: captions, preserve"),
+        ("v2?keep=1", "no 'keep'; known: captions, margin, preserve, text"),
+        ("v1?captions=none", "known: both, turns"),
+        ("v1?preserve=much", "much"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            method.Terms.of(loss)
+
+
+def test_a_preserved_start_by_hand(dual, rows):
+    terms = method.Terms(0.1, 0.5, preserve=2.0)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    module, start = method.Aligner(Dual(deepcopy(dual.net), dual.tokens)), method.frozen(dual)
+    plain = method.objective(replace(terms, preserve=0.0), start)
+    same = method.objective(terms, start)(module, batch) - plain(module, batch)
+    assert float(same.detach()) == pytest.approx(0, abs=1e-5)
+    with torch.no_grad():
+        module.dual.net.visual_projection.weight += 0.05 * torch.randn_like(dual.net.visual_projection.weight)
+        now, was = module.dual.image(batch.pixels), start.image(batch.pixels)
+    expected = sum(1 - float(a @ b) for a, b in zip(now, was, strict=True)) / len(now)
+    found = method.objective(terms, start)(module, batch) - plain(module, batch)
+    assert expected > 1e-4
+    assert float(found.detach()) == pytest.approx(2 * expected, rel=1e-3)
+    found.backward()
+    assert all(x.grad is None for x in start.parameters())
+    assert torch.equal(method.objective(terms)(module, batch), plain(module, batch))  # no start
+
+
+def test_the_sequel_s_objective_by_hand_over_two_steps(dual, rows):
+    terms = replace(method.Terms.of("v2"), regional=0.1, hard=0.5, regions=2, negatives=3)
+    module = method.Aligner(dual, sequel=True)
+    batch = method.gather(dual, terms, rows, (0, 0))
+    with torch.no_grad():
+        v, maps = dual.image(batch.pixels), dual.dense(batch.pixels)
+        captions = dual.text(batch.long, long=True), dual.text(batch.short)
+        bias = -(dual.scale * v @ captions[0].T).logsumexp(1).mean()  # of the first pairs that it meets
+        whole = sum(slow_sigmoid(dual.scale * v @ t.T + bias) for t in captions)
+        r, p = regions(maps, batch.boxes, batch.index), dual.text(batch.texts[:16])
+        n = dual.text(batch.texts[16:]).reshape(16, 3, -1)
+        local = regional_loss(r, p, module.regional())
+        hard = hard_loss(r, p, n, torch.ones(16, 3, dtype=torch.bool), module.hard())
+        apart = slow_apart(p, float(module.hard()))
+        lead = torch.stack([r[k] @ p[k] - r[k] @ n[k, m] for k in range(16) for m in range(3)])
+        expected = whole + 0.1 * local + 0.5 * hard + 0.1 * apart
+        for ahead in (torch.tensor(0.0), lead.mean()):  # no step before; then that step's margin
+            found = method.objective(terms)(module, batch)
+            by_hand = expected + 0.4 * (ahead - lead).clamp(min=0).mean()
+            assert float(found) == pytest.approx(float(by_hand), rel=1e-4)
+    assert float(module.bias.detach()) == pytest.approx(float(bias), abs=1e-5)
+    assert {"bias", "ahead"} < module.state_dict().keys()
+    assert not {"bias", "ahead"} & method.Aligner(dual).state_dict().keys()
+
+
+def slow_sigmoid(logits):
+    n = len(logits)
+    return sum(
+        (1 + (-logits[i, j] * (1 if i == j else -1)).exp()).log() for i in range(n) for j in range(n)
+    ) / n  # fmt: skip
+
+
+def slow_apart(texts, scale):
+    """The mean of log Σ e^{σ cosine} over the ten nearest, none nearer than .95, where there are any."""
+    each = []
+    for i, one in enumerate(texts):
+        near = sorted(float(one @ t) for k, t in enumerate(texts) if k != i and float(one @ t) <= 0.95)
+        if near:
+            each.append(np.log(np.exp(scale * np.array(near[-10:])).sum()))
+    return float(np.mean(each)) if each else 0.0
+
+
+def test_a_model_with_a_bias_keeps_its_own(dual):
+    class Biased(Dual):
+        bias = torch.tensor(-3.0)
+
+    module = method.Aligner(Biased(dual.net, dual.tokens), sequel=True)
+    assert module.bias is None
+    a, b = (torch.nn.functional.normalize(torch.randn(4, 5), dim=-1) for _ in range(2))
+    with torch.no_grad():
+        expected = slow_sigmoid(dual.scale * a @ b.T - 3)
+        assert float(module.matched(a, b)) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_terms_without_their_texts_are_left_out(dual):
     bare = [Picture(str(i), str(i), Image(np.full((48, 48, 3), i, np.uint8)), short=("x",)) for i in range(3)]
     batch = method.gather(dual, method.Terms(0.1, 0.5), bare, (0,))
@@ -194,24 +283,6 @@ def test_both_paths_agree_on_short_texts_before_training(dual):
     assert np.allclose(embedded(dual, texts), embedded(dual, texts, long=True), atol=1e-6)
     long = ["a red star. " * 40]
     assert not np.allclose(embedded(dual, long), embedded(dual, long, long=True), atol=1e-3)
-
-
-def test_lexicon_negatives_of_real_phrases():
-    found = method.swapped("A small wooden chair, red.", 50, ["a small wooden chair, blue"], seed=0)
-    texts = {option.text: option.changed for option in found}
-    assert texts["A large wooden chair, red."] == "size"
-    assert texts["A small metal chair, red."] == "material"
-    assert "A small wooden chair, blue." not in texts  # true of another region
-    assert texts["A small wooden chair, green."] == "colour"
-    assert len(method.swapped("A small wooden chair", 4, seed=0)) == 4
-    assert method.swapped("a chair", 5, seed=0) == ()
-    picture = Picture("a", "a", Image(np.zeros((8, 8, 3), np.uint8)), regions=(
-        Region((0, 0, 1, 1), "a red dog"), Region((0, 0, 1, 1), "a dog"),
-        Region((0, 0, 1, 1), "a blue cat", {"hard": (Option("x"),)}),
-    ))  # fmt: skip
-    first, second, third = method.negated(picture, 3).regions
-    assert len(first.hard()) == 3
-    assert (len(second.hard()), third.hard()) == (0, (Option("x"),))
 
 
 def test_a_training_that_stops_goes_on_to_the_same_numbers():

@@ -89,10 +89,10 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> None:
-    """Write rows, or columns of equal length, as Parquet or CSV by the path's suffix.
+    """Write rows, or columns of equal length, as Parquet, CSV or JSON lines by the path's suffix.
 
     Raises:
-        ValueError: the suffix is neither, or the columns differ in length.
+        ValueError: the suffix is none of these, or the columns differ in length.
     """
     if isinstance(rows, Mapping):
         columns = {name: list(column) for name, column in rows.items()}
@@ -106,6 +106,10 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | Mapping[str, Seq
         text = StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([list(columns), *zip(*columns.values(), strict=True)])
         write_bytes(path, text.getvalue().encode())
+    elif path.suffix == ".jsonl":
+        told = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in told]
+        write_bytes(path, "".join(lines).encode())
     elif path.suffix == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -113,7 +117,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]] | Mapping[str, Seq
         with replacing(path) as partial:
             pq.write_table(pa.table(columns), partial)
     else:
-        raise ValueError(f"a table is .parquet or .csv, got {path.name!r}")
+        raise ValueError(f"a table is .parquet, .csv or .jsonl, got {path.name!r}")
 
 
 def sweep(folder: Path) -> None:

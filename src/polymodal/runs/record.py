@@ -233,7 +233,7 @@ class Run:
         return Cache(self.folder / "calls.sqlite")
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> None:
-        """Write a table to `name` (`.parquet` or `.csv`), from rows or from columns."""
+        """Write a table to `name` (`.parquet`, `.csv` or `.jsonl`), from rows or from columns."""
         write_table(self._path(name), rows)
         self.event("wrote", name=name)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from polymodal.nn.dual import Scale, hard_loss, info_nce, ragged, regional_loss, sigmoid_loss
+from polymodal.nn.dual import Scale, hard_loss, info_nce, ragged, regional_loss, sigmoid_loss, sigmoid_start
 
 SEVEN = torch.tensor(7.0, dtype=torch.float64)
 
@@ -50,6 +50,18 @@ def test_info_nce_is_its_formula() -> None:
 
 def test_sigmoid_is_its_formula() -> None:
     same_gradients(sigmoid_loss, slow_sigmoid, unit(9, 5), unit(9, 5), SEVEN, -SEVEN)
+
+
+def test_a_sigmoid_starts_as_sure_as_info_nce() -> None:
+    a, b = unit(9, 5), unit(9, 5)
+    logits = 7 * a @ b.T
+    by_hand = -sum(torch.stack([logits[i, j].exp() for j in range(9)]).sum().log() for i in range(9)) / 9
+    torch.testing.assert_close(sigmoid_start(a, b, SEVEN), by_hand)
+    assert float(sigmoid_start(a, b, 0 * SEVEN)) == pytest.approx(-log(9))
+    same, other = unit(1, 5).expand(9, -1), unit(9, 5)  # all rows have one sum
+    sure = torch.sigmoid(7 * same @ other.T + sigmoid_start(same, other, SEVEN))
+    share = (7 * same @ other.T).softmax(1)
+    torch.testing.assert_close(sure, share / (1 + share))
 
 
 def test_at_scale_zero_it_is_ln_of_the_batch() -> None:

@@ -97,8 +97,23 @@ def test_long_path_starts_as_the_short_one_for_up_to_twenty_tokens(dual: Dual) -
     torch.testing.assert_close(dual.text(short, long=True), dual.text(short))
     longer = dual.tokenise([" ".join(TEXTS)])
     assert not torch.allclose(dual.text(longer, long=True), dual.text(longer))
-    assert dual.tokenise([" ".join(TEXTS * 9)], long=True).shape[1] == 4 * 40 - 60
-    assert dual.tokenise([" ".join(TEXTS * 9)])[0, -1] == dual.tokens.end
+    endless = " ".join(TEXTS * 9).replace(".", ",").replace("?", ",")
+    assert dual.tokenise([endless], long=True).shape[1] == 4 * 40 - 60
+    assert dual.tokenise([endless])[0, -1] == dual.tokens.end
+
+
+def test_texts_that_are_too_long_end_with_a_sentence(dual: Dual) -> None:
+    said = "two blue rings. a small star? one large heart! a red star in the upper left."
+    assert dual.shortened([said, "a star"]) == ([said, "a star"], 0)
+    long = "two blue rings and a heart. " * 9
+    (kept, same), n = dual.shortened([long, "a star"])
+    assert (same, n) == ("a star", 1)
+    assert kept.endswith("heart.")
+    assert dual.tokens.count(kept) <= 40 < dual.tokens.count(kept + " two blue rings and a heart.")
+    assert torch.equal(dual.tokenise([long]), dual.tokenise([kept]))
+    endless = "two blue rings and a heart, " * 9
+    assert dual.shortened([endless]) == ([endless], 1)
+    assert dual.tokenise([endless]).shape == (1, 40)
 
 
 def test_stretch_table_by_hand() -> None:

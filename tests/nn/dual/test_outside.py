@@ -93,7 +93,10 @@ def test_long_path_saves_and_loads(home: Path, kind: str, tmp_path: Path) -> Non
     dual.stretched()
     ids = dual.tokenise([TEXTS[1], TEXTS[2]])[:, :20]
     torch.testing.assert_close(dual.text(ids, long=True), dual.text(ids))
-    long = dual.tokenise([" ".join(TEXTS * 5)], long=True)
+    endless = " ".join(TEXTS * 5).replace(".", ",").replace("?", ",")
+    assert dual.shortened([endless + ". a star"], long=True) == ([endless + ". a star"], 1)
+    assert dual.shortened(["a star. " + endless], long=True) == (["a star."], 1)
+    long = dual.tokenise([endless], long=True)
     assert long.shape[1] == 4 * 24 - 60
     with torch.no_grad():
         dual.net.long_projection.weight += 0.1

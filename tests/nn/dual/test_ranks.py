@@ -7,7 +7,18 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 from torch.nn.functional import normalize
 
-from polymodal.nn.dual import hard_loss, info_nce, ragged, regional_loss, sigmoid_loss, streamed
+from polymodal.nn.dual import (
+    apart_loss,
+    hard_loss,
+    info_nce,
+    margin,
+    margin_loss,
+    ragged,
+    regional_loss,
+    sigmoid_loss,
+    sigmoid_start,
+    streamed,
+)
 from polymodal.nn.dual.ranks import gathered
 
 SIZES = {"even": (6, 6), "ragged": (9, 3), "empty": (12, 0)}
@@ -16,12 +27,16 @@ SIZES = {"even": (6, 6), "ragged": (9, 3), "empty": (12, 0)}
 def losses(rows: list[Tensor], scale: Tensor, counts: Tensor) -> list[Tensor]:
     a, b, flat = rows
     negatives, mask = ragged(flat, counts)
+    right, wrong = (a * b).sum(-1), torch.einsum("rd,rmd->rm", a, negatives)
     return [
         info_nce(a, b, scale),
         streamed(a, b, scale, 4),
         sigmoid_loss(a, b, scale, -scale),
         regional_loss(a, b, scale, 0.3),
         hard_loss(a, b, negatives, mask, scale),
+        sigmoid_loss(a, b, scale, sigmoid_start(a, b, scale)),
+        apart_loss(b, scale, nearest=3),
+        margin_loss(right, wrong, mask, margin(right, wrong, mask)),
     ]
 
 

@@ -61,6 +61,18 @@ def sigmoid_loss(a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Scalar
     return -functional.logsigmoid(sign * logits).sum() * share(total)
 
 
+@torch.no_grad()
+def sigmoid_start(a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], scale: Scalar) -> Scalar:
+    """The bias with which `sigmoid_loss` is as sure of a pair as InfoNCE: −mean log Σ e^{scale · a bᵀ}.
+
+    For towers trained without a bias: at 0 nearly all pairs would pass for matches, and at SigLIP's −10 so
+    would those of a CLIP, whose scaled cosines are about 20. Over all ranks; without rows not a number.
+    """
+    (_, every), _, _ = gathered(a, b)
+    (mass,), _, _ = gathered((scale * a @ every.T).logsumexp(1, keepdim=True))
+    return -mass.mean()
+
+
 def regional_loss(
     regions: Float[Tensor, "r d"], phrases: Float[Tensor, "r d"], scale: Scalar, same: float = SAME
 ) -> Scalar:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.nn.dual.outside import outside
+from polymodal.nn.dual.sentences import fitting
 from polymodal.nn.dual.towers import Towers
 from polymodal.nn.pocket.shelf import folder, names
 from polymodal.nn.pocket.tokens import Tokens
@@ -163,9 +164,23 @@ class Dual(nn.Module, PyTorchModelHubMixin, library_name="polymodal"):
         return rows.to(self.device)
 
     def tokenise(self, texts: Sequence[str], long: bool = False) -> Int[Tensor, "b t"]:
-        """Ids with their marks, padded to the longest text (SigLIP: to its full length), cut at the limit."""
-        length = self.net.positions(long)
-        return self.tokens.batch(texts, length).to(self.device)  # type: ignore[no-any-return]
+        """Ids with their marks, padded to the longest text (SigLIP: to its full length); see `shortened`."""
+        kept, _ = self.shortened(texts, long)
+        return self.tokens.batch(kept, self.net.positions(long)).to(self.device)  # type: ignore[no-any-return]
+
+    def shortened(self, texts: Sequence[str], long: bool = False) -> tuple[list[str], int]:
+        """Texts as they are read, and how many of them have more tokens than there are positions.
+
+        These end with the last sentence that fits; where not even the first one does, the text is given
+        whole, and `tokenise` cuts it at the last token.
+        """
+        length, kept, cut = self.net.positions(long), list(texts), 0
+        for i, text in enumerate(texts):
+            if (
+                len(text.encode()) + 2 > length and self.tokens.count(text) > length
+            ):  # a token is a byte or more
+                kept[i], cut = fitting(text, length, self.tokens.count), cut + 1
+        return kept, cut
 
     def stretched(self) -> "Dual":
         """This model with a path for long texts: 77 positions become 248, the projection is copied."""

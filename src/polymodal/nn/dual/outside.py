@@ -150,6 +150,10 @@ class Words:
         )
         return out["input_ids"]  # type: ignore[no-any-return]
 
+    def count(self, text: str) -> int:
+        """Tokens of a text, its marks included, before anything is cut."""
+        return len(self.tokenizer(text, verbose=False)["input_ids"])
+
     def save(self, folder: Path) -> None:
         """By transformers' own writer."""
         self.tokenizer.save_pretrained(folder)

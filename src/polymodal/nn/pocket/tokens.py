@@ -86,6 +86,10 @@ class Tokens:
         """Ids of a text, without start and end."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def count(self, text: str) -> int:
+        """Tokens of a text, with start and end."""
+        return len(self.ids(text)) + 2
+
     def text(self, ids: Sequence[int] | Int[Tensor, " t"]) -> str:
         """The text that ids spell, marks dropped."""
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)

@@ -223,7 +223,7 @@ def calibration(bins: Sequence[Row], before: Sequence[Row], alt_text: str) -> Fi
 
     Args:
         bins: confidence, accuracy and n of each bin.
-        before: the same before temperature scaling, or nothing.
+        before: the same before a temperature or another map, or nothing.
         alt_text: the figure in words.
     """
     import altair as alt
@@ -252,7 +252,7 @@ def calibration(bins: Sequence[Row], before: Sequence[Row], alt_text: str) -> Fi
         points = base.mark_point(filled=True, opacity=1, size=40).encode(y=y)
         return (diagonal + spans + lines + points).properties(width=side, height=side)
 
-    keys = [("after temperature", ACCENT, "circle"), ("before", MUTED, "circle")] if before else []
+    keys = [("after calibration", ACCENT, "circle"), ("before", MUTED, "circle")] if before else []
     return _figure(draw, rows, alt_text, keys)
 
 

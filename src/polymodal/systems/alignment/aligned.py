@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.metrics import Estimate, difference, exact, over_seeds
+from polymodal.metrics import Estimate, difference, estimate, exact, isotonic, over_seeds, tempered
+from polymodal.metrics.calibration import ECE, reliability
 from polymodal.systems.alignment import ranks
 from polymodal.systems.alignment.pictures import Picture
 
@@ -223,3 +224,61 @@ def blind(book: Book, sheet: Sheet, score: Callable[[str], float], name: str, *,
         hits.append(ranks.chosen(score(region.phrase), rivals) if rivals else np.nan)
     found = over_seeds(np.array([hits]), group=sheet.groups[name], seed=seed, better="higher")
     book.add(f"words alone/{name}", found, role="baseline", page=True)
+
+
+def beliefs(
+    own: np.ndarray[Any, Any], rivals: np.ndarray[Any, Any], scale: float, *, seed: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Chances of each region's texts, the likeliest first: the softmax of its scores at a scale.
+
+    Args:
+        own: " r" scores of the phrases.
+        rivals: "r m" scores of the others, NaN behind the last.
+        scale: what scores are multiplied with.
+        seed: of the order of texts that score the same.
+
+    Returns:
+        "r k" chances, 0 where a region has no more texts; which of these there are; " r" where the phrase is.
+    """
+    scores = np.concatenate([own[:, None], rivals], axis=1).astype(np.float64)
+    chances = tempered(np.where(np.isnan(scores), -np.inf, scores * scale))
+    tied = np.random.default_rng(seed).random(chances.shape)
+    order = np.lexsort((tied, -np.where(np.isnan(scores), -1.0, chances)))
+    there = np.take_along_axis(~np.isnan(scores), order, 1)
+    return np.take_along_axis(chances, order, 1), there, (order == 0).argmax(1)
+
+
+def calibrated(book: Book, sheet: Sheet, arm: str, value: Values, scale: float, *, seed: int) -> None:
+    """How far the chances that an arm gives its choices can be believed, as they are and after isotonic.
+
+    The map from chances to truth is fitted on half of the groups and told on the others, where a region's
+    chances are made to sum to 1 again (Zadrozny and Elkan 2002); it changes no choice. Without a set that a
+    run is known by, or with one group, nothing is told.
+
+    Args:
+        book: takes `ARM/SET ECE`, `ARM/SET ECE, isotonic` and the section `calibration`.
+        sheet: of the run.
+        arm: whose scores.
+        value: the scores, as `judged` gives them.
+        scale: of the softmax.
+        seed: of the halves, of ties, of the bootstraps.
+    """
+    name = next((one for one in KNOWN_BY if f"set {one}" in value), "")
+    rivals = value[f"set {name}"] if name else np.zeros((0, 0))
+    known = ~np.isnan(rivals).all(1)
+    groups = np.array([group for group, _ in sheet.flat])[known] if name else np.array([])
+    if len(names := np.unique(groups)) < 2:
+        return
+    chances, there, target = beliefs(value["own"][known], rivals[known], scale, seed=seed)
+    half = np.isin(groups, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
+    right = np.arange(chances.shape[1]) == target[:, None]
+    fitted = isotonic(chances[half][there[half]], right[half][there[half]].astype(float))
+    before, real, target, groups = chances[~half], there[~half], target[~half], groups[~half].tolist()
+    after = fitted(before) * real
+    after = np.where(after.sum(1, keepdims=True) > 0, after, real)
+    after = after / after.sum(1, keepdims=True)
+    for title, rows in (("ECE", before), ("ECE, isotonic", after)):
+        found = estimate(ECE, target, rows, group=groups, seed=seed, draws=400)  # each draw sorts all rows
+        book.add(f"{arm}/{name} {title}", found, role="result", page=True)
+    pairs = (("bins", after), ("before", before))
+    book.sections["calibration"] = {k: [b._asdict() for b in reliability(target, x)] for k, x in pairs}

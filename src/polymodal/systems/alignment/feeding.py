@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from polymodal.systems.alignment.pictures import Picture
+from polymodal.systems.alignment.pictures import Option, Picture
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
     from torch import Tensor, nn
 
 BETAS, DECAY = (0.9, 0.98), 1e-3  # of AdamW
@@ -34,6 +36,47 @@ class Source:
         order = np.random.default_rng([seed, number]).permutation(self.n).tolist()
         size = min(batch, self.n)
         return (order[at : at + size] for at in range(0, self.n - size + 1, size))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures, their captions, some of their regions with what is said of them.
+
+    Attributes:
+        pixels: of b pictures.
+        long: ids of the long captions there are.
+        longs: the picture of each.
+        short: ids of the short captions there are.
+        shorts: the picture of each.
+        boxes: of r regions.
+        index: the picture of each.
+        counts: negatives of each region.
+        texts: ids of phrases, then of negatives in order.
+    """
+
+    pixels: Float[Tensor, "b c h w"]
+    long: Int[Tensor, "l t"]
+    longs: Int[Tensor, " l"]
+    short: Int[Tensor, "s t"]
+    shorts: Int[Tensor, " s"]
+    boxes: Float[Tensor, "r 4"]
+    index: Int[Tensor, " r"]
+    counts: Int[Tensor, " r"]
+    texts: Int[Tensor, "n t"]
+
+    def to(self, device: Any) -> Self:
+        """The batch on another device."""
+        return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
+
+
+def in_turn(options: Sequence[Option], n: int, rng: np.random.Generator) -> list[str]:
+    """At most n texts by chance, changed attributes in turn: a rare one is seen as often as others."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for i in rng.permutation(len(options)) if n else ():
+        kinds[options[i].changed].append(options[i].text)
+    rows = sorted(kinds.values(), key=len)
+    turns = [row[turn] for turn in range(max(map(len, rows), default=0)) for row in rows if turn < len(row)]
+    return turns[:n]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,27 +7,35 @@ Claim
 Kept
     L_global + a L_regional + b L_hard, three learnable temperatures, two stages; dense maps by the last
     block without attention mixing, RoIAlign 1x1; positions stretched 77 to 248 with a projection of their
-    own for long captions; near-equal phrases masked; ten negatives a region or any other number. A text
-    tower may be pushed off its negatives first (arms=apart), then locked while seeing catches up (LiT).
+    own for long captions, still longer ones cut after a sentence and counted; near-equal phrases masked;
+    ten negatives a region or any other number. A text tower may be pushed off its negatives first
+    (arms=apart), then locked while seeing catches up (LiT). Negatives by a lexicon, or by a chat model
+    (writer=MODEL) whose replies are checked: one change, the object kept, not true elsewhere in the picture.
+    loss=v1?preserve=.1 holds vectors of whole pictures near the start's; loss=v2 is the sequel's
+    (2510.10921): captions by a sigmoid, phrases told apart by words, a margin that follows the last step's.
 Left out
-    Its data recipe's language model: ours swaps words of a lexicon, with the change and its check on record.
-    The sequel's losses (v2). img2dataset shards. Models of several processes are trained, not measured.
+    The detectors and captioners of its data recipe; the sequel's other, released weights. img2dataset shards.
+    Models of several processes are trained, not measured.
     Ours beside it: shuffled boxes, donors' negatives, colour removed, texts of others, a matcher of words
-    that never looks, chance and both rules for ties, which change fools the model, tiny regions apart.
+    that never looks, chance and both rules for ties, which change fools the model, tiny regions apart,
+    how far the chances of a region's texts can be believed (ECE), as they are and after an isotonic map.
 Try
     polymodal run fine_alignment                                   planted scenes, six arms from one start
     polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data=../shared/data/nlvr_dev
     polymodal run fine_alignment:full -o model=openai/clip-vit-base-patch16 -o data=finehard/
     polymodal run fine_alignment:full -o model=google/siglip-base-patch16-224 -o data=h.jsonl -o steps=0
+    polymodal run fine_alignment:full -o model=google/siglip-base-patch16-224 -o data=mine/ -o loss=v2
+    polymodal run fine_alignment:full -o model=pocket-clip -o data=mine/ -o writer=openai:MODEL@URL
     polymodal run fine_alignment:weights                           how pocket-clip is made, resumable
 Your data
     samples.jsonl with image, long, short and target: a list of box [x1, y1, x2, y2] in shares, phrase,
     negatives. FineHARD's JSON list, FG-OVD's JSON lines, COCO instances, captions as JSON lines of filename
     and caption, NLVR's panels, and any folder of pictures with texts (arms=global). Phrases without
-    negatives get some from the lexicon. Boxes more than half outside, inverted, or in pixels where shares
-    are due are named and left out. Splits: a tag, else every fifth group is for the test.
-    A run leaves model/ in the Hugging Face layout, regions.parquet (each text's score and rank),
-    embeddings/images.parquet, and a report with the heat of phrases.
+    negatives get some from the lexicon or the writer. Boxes more than half outside, inverted, or in pixels
+    where shares are due are named and left out. Splits: a tag, else every fifth group is for the test.
+    A run leaves model/ in the Hugging Face layout, regions.parquet (each text's score and rank), written
+    negatives.jsonl with the change made (writer=IT: again), embeddings/images.parquet, and a report with
+    the heat of phrases.
 Measured
     <!-- measured -->
     docs/results/fine_alignment.json: mean [95 % interval], closed form where there is one

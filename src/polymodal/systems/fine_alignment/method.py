@@ -1,33 +1,38 @@
-"""Three terms over one dual encoder: pictures, regions, hard negatives; a lexicon of swaps."""
+"""Terms over one dual encoder: pictures, regions, negatives; the sequel's; a kept start."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from polymodal.nn.dual import Dual, Scale, hard_loss, info_nce, ragged, regional_loss, regions
-from polymodal.systems.alignment.pictures import Option, Picture, distinct, plain
+from polymodal.nn.dual import (
+    Dual,
+    Scale,
+    apart_loss,
+    hard_loss,
+    info_nce,
+    margin,
+    margin_loss,
+    ragged,
+    regional_loss,
+    regions,
+    sigmoid_loss,
+    sigmoid_start,
+)
+from polymodal.systems.alignment.feeding import Batch, in_turn
+from polymodal.systems.alignment.pictures import Picture
 from polymodal.systems.alignment.scoring import PREFIX
 
-LEXICON = {
-    "colour": "red green blue yellow purple orange cyan white black brown grey pink",
-    "material": "wooden metal plastic glass stone leather cotton paper",
-    "pattern": "plain striped dotted checked floral",
-    "size": "tiny small medium large huge",
-    "count": "one two three four five six",
-    "transparency": "transparent translucent opaque",
-    "place": "left right top bottom",
-}  # words of a line may stand for one another
+LOSSES = {"v1": {"preserve": 0.0}, "v2": {"preserve": 0.0, "text": 0.1, "margin": 0.4}}
 KNOWN = 100_000  # vectors of texts that a frozen tower has given
-KIND = {word: kind for kind, line in LEXICON.items() for word in line.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Terms:
             else words that pictures cannot tell apart yet get one vector, and then no picture ever can.
         regions: of a picture at most, drawn anew each time.
         negatives: of a region at most.
+        preserve: weight of a term that keeps vectors of whole pictures where the start has them.
+        sequel: whether captions are taught by the sigmoid loss in place of InfoNCE (FG-CLIP 2).
+        text: weight of its term that tells phrases apart by words alone.
+        margin: weight of its term that asks for the margin over negatives that the step before had.
     """
 
     regional: float = 0.0
@@ -56,37 +65,29 @@ class Terms:
     apart: bool = False
     regions: int = 4
     negatives: int = 10
+    preserve: float = 0.0
+    sequel: bool = False
+    text: float = 0.0
+    margin: float = 0.0
 
+    @classmethod
+    def of(cls, loss: str) -> Self:
+        """What `v1?captions=turns&preserve=.1` or `v2?text=.1&margin=.4` says, beside `regional` and `hard`.
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Pictures, their captions, some of their regions with what is said of them.
-
-    Attributes:
-        pixels: of b pictures.
-        long: ids of the long captions there are.
-        longs: the picture of each.
-        short: ids of the short captions there are.
-        shorts: the picture of each.
-        boxes: of r regions.
-        index: the picture of each.
-        counts: negatives of each region.
-        texts: ids of phrases, then of negatives in order.
-    """
-
-    pixels: Float[Tensor, "b c h w"]
-    long: Int[Tensor, "l t"]
-    longs: Int[Tensor, " l"]
-    short: Int[Tensor, "s t"]
-    shorts: Int[Tensor, " s"]
-    boxes: Float[Tensor, "r 4"]
-    index: Int[Tensor, " r"]
-    counts: Int[Tensor, " r"]
-    texts: Int[Tensor, "n t"]
-
-    def to(self, device: Any) -> Self:
-        """The batch on another device."""
-        return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
+        Raises:
+            ValueError: a loss or a field that is not known, or a value that it cannot have.
+        """
+        name, _, query = loss.partition("?")
+        if name not in LOSSES:
+            raise ValueError(f"loss={name!r} is not known; known: {', '.join(LOSSES)}")
+        given: dict[str, Any] = dict(parse_qsl(query))
+        made: dict[str, Any] = {"captions": given.pop("captions", "both"), **LOSSES[name]}
+        if unknown := given.keys() - made.keys():
+            known = ", ".join(sorted(made))
+            raise ValueError(f"loss={name} has no {sorted(unknown)[0]!r}; known: {known}")
+        if made["captions"] not in ("both", "turns"):
+            raise ValueError(f"captions={made['captions']!r} is not known; known: both, turns")
+        return cls(sequel=name == "v2", **made | {key: float(value) for key, value in given.items()})
 
 
 def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence[int]) -> Batch:
@@ -108,7 +109,8 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
     index: list[int] = []
     phrases: list[str] = []
     false: list[list[str]] = []
-    for i, picture in enumerate(pictures if terms.regional or terms.hard else ()):
+    local = terms.regional, terms.text, terms.hard, terms.margin
+    for i, picture in enumerate(pictures if any(local) else ()):
         drawn = rng.permutation(len(picture.regions))[: terms.regions].tolist()
         places = drawn[1:] + drawn[:1] if terms.boxes else drawn
         for mine, place in zip(drawn, places, strict=True):
@@ -116,7 +118,7 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
             boxes.append(picture.regions[place].box)
             index.append(i)
             phrases.append(region.phrase)
-            false.append(in_turn(region.hard(), terms.negatives if terms.hard else 0, rng))
+            false.append(in_turn(region.hard(), terms.negatives if any(local[2:]) else 0, rng))
     if terms.donors and len(false) > 1:
         turn = 1 + int(rng.integers(len(false) - 1))
         false = false[turn:] + false[:turn]
@@ -136,25 +138,35 @@ def gather(dual: Dual, terms: Terms, pictures: Sequence[Picture], draw: Sequence
     )
 
 
-def in_turn(options: Sequence[Option], n: int, rng: np.random.Generator) -> list[str]:
-    """At most n texts by chance, changed attributes in turn: a rare one is seen as often as others."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for i in rng.permutation(len(options)) if n else ():
-        kinds[options[i].changed].append(options[i].text)
-    rows = sorted(kinds.values(), key=len)
-    turns = [row[turn] for turn in range(max(map(len, rows), default=0)) for row in rows if turn < len(row)]
-    return turns[:n]
-
-
 class Aligner(nn.Module):
-    """A dual encoder and the temperatures of its region terms, which start from its own."""
+    """A dual encoder and the temperatures of its region terms, which start from its own.
 
-    def __init__(self, dual: Dual) -> None:
+    With the sequel's loss also `bias` of the sigmoid where the encoder has none (not a number before the
+    first step, which sets it) and `ahead`, the mean margin over negatives in the step before.
+    """
+
+    ahead: Tensor
+
+    def __init__(self, dual: Dual, sequel: bool = False) -> None:
         super().__init__()
-        self.dual = dual
+        self.dual, self.sequel = dual, sequel
         start = float(dual.scale.detach())
         self.regional, self.hard = Scale(start), Scale(start)
+        if sequel:
+            self.register_buffer("ahead", torch.zeros(()))
+            lacks = float(dual.bias.detach()) == 0
+            self.bias = nn.Parameter(torch.tensor(torch.nan)) if lacks else None
         self.known: dict[tuple[int, ...], Tensor] = {}
+
+    def matched(self, a: Float[Tensor, "b d"], b: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        """The loss of pictures and their captions: InfoNCE, or the sequel's sigmoid loss."""
+        if not self.sequel:
+            return info_nce(a, b, self.dual.scale)
+        if self.bias is None:
+            return sigmoid_loss(a, b, self.dual.scale, self.dual.bias)
+        if self.bias.isnan():
+            self.bias.data.copy_(sigmoid_start(a, b, self.dual.scale))
+        return sigmoid_loss(a, b, self.dual.scale, self.bias)
 
     def phrases(self, ids: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
         """Vectors of texts; those of a frozen text tower are remembered."""
@@ -171,11 +183,18 @@ class Aligner(nn.Module):
         return torch.stack([self.known[row] for row in rows])
 
 
-def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
-    """L = L_global + regional · L_regional + hard · L_hard (FG-CLIP, section 3.2).
+def frozen(dual: Dual) -> Dual:
+    """A copy that stays as it is."""
+    return Dual(deepcopy(dual.net), dual.tokens).freeze().eval()
 
-    L_global is InfoNCE with the long and with the short captions, each over the pictures that have one; a
-    batch without a term's texts leaves that term out.
+
+def objective(terms: Terms, start: Dual | None = None) -> Callable[[Aligner, Batch], Tensor]:
+    """L = L_global + regional · L_regional + hard · L_hard (FG-CLIP, section 3.2) + preserve · L_preserve.
+
+    L_global is of the long and of the short captions (`Aligner.matched`), each over the pictures that have
+    one; a batch without a term's texts leaves that term out. The sequel adds text · `apart_loss` of the
+    phrases and margin · `margin_loss` of the cosines. L_preserve is the mean of 1 − cosine of each picture's
+    vector to what `start`, where given, says of it.
     """
 
     def loss(module: Aligner, batch: Batch) -> Tensor:
@@ -183,57 +202,32 @@ def objective(terms: Terms) -> Callable[[Aligner, Batch], Tensor]:
         local = len(batch.index) > 0
         whole, maps = dual.views(batch.pixels) if local else (dual.image(batch.pixels), None)
         total = whole.new_zeros(())
+        if start is not None and terms.preserve:
+            with torch.no_grad():
+                was = start.to(batch.pixels.device).image(batch.pixels)
+            total = total + terms.preserve * (1 - (whole * was).sum(-1)).mean()
         if len(batch.longs) > 1:
-            total = total + info_nce(whole[batch.longs], dual.text(batch.long, long=True), dual.scale)
+            total = total + module.matched(whole[batch.longs], dual.text(batch.long, long=True))
         if len(batch.shorts) > 1:
-            total = total + info_nce(whole[batch.shorts], dual.text(batch.short), dual.scale)
+            total = total + module.matched(whole[batch.shorts], dual.text(batch.short))
         if maps is not None:
             found = regions(maps, batch.boxes, batch.index)
             texts = module.phrases(batch.texts)
             phrases, flat = texts[: len(found)], texts[len(found) :]
             if terms.regional:
                 total = total + terms.regional * regional_loss(found, phrases, module.regional())
+            scale = module.hard().detach()  # of words alone: they would move it, and say nothing of pictures
+            if terms.text:
+                total = total + terms.text * apart_loss(phrases, scale)
+            block, mask = ragged(flat, batch.counts)
             if terms.hard and len(flat):
-                block, mask = ragged(flat, batch.counts)
                 total = total + terms.hard * hard_loss(found, phrases, block, mask, module.hard())
                 if terms.apart:
-                    scale = module.hard().detach()  # it would grow: a phrase is always nearest to itself
                     total = total + terms.hard * hard_loss(phrases, phrases, block, mask, scale)
+            if terms.margin and len(flat):
+                right, wrong = (found * phrases).sum(-1), torch.einsum("rd,rmd->rm", found, block)
+                total = total + terms.margin * margin_loss(right, wrong, mask, module.ahead)
+                module.ahead.copy_(margin(right, wrong, mask))
         return total
 
     return loss
-
-
-def swapped(phrase: str, n: int, others: Iterable[str] = (), *, seed: int) -> tuple[Option, ...]:
-    """Negatives of a real phrase: one word of `LEXICON` exchanged for another of its kind.
-
-    Args:
-        phrase: what is true of a region.
-        n: at most so many; a phrase without such a word has none.
-        others: phrases that are true elsewhere in the picture, and so are no negatives.
-        seed: of the draw.
-    """
-    words, made = re.findall(r"\w+|\W+", phrase), []
-    for i, word in enumerate(words):
-        kind = KIND.get(word.lower())
-        for other in LEXICON[kind].split() if kind else ():
-            if other != word.lower():
-                made.append(Option("".join([*words[:i], other, *words[i + 1 :]]), str(kind)))
-    known = {plain(other) for other in others}
-    kept = [option for option in distinct(phrase, made) if plain(option.text) not in known]
-    order = np.random.default_rng(seed).permutation(len(kept))[:n]
-    return tuple(kept[i] for i in sorted(order))
-
-
-def negated(picture: Picture, n: int) -> Picture:
-    """The picture with lexicon negatives for regions that have none; see `swapped`."""
-    phrases = [region.phrase for region in picture.regions]
-    regions = [
-        region
-        if region.options
-        else replace(region, options={"hard": options})
-        if (options := swapped(region.phrase, n, phrases, seed=i))
-        else region
-        for i, region in enumerate(picture.regions)
-    ]
-    return replace(picture, regions=tuple(regions))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import numpy as np
 
 from polymodal.envs import scenes
 from polymodal.metrics import Claim, Estimate, above, below, every, over_seeds
-from polymodal.systems.alignment import aligned, annotated, ranks
+from polymodal.systems.alignment import aligned, annotated, negatives, outcome, ranks
 from polymodal.systems.alignment.aligned import Values
 from polymodal.systems.alignment.feeding import Fitting, Source, loaded, trained
 from polymodal.systems.alignment.pictures import Picture
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from polymodal.runs import Run
     from polymodal.systems.fine_alignment import method
 
-GALLERY, SHOWN = 100, 6  # pictures that a caption is looked for among; in the report
+GALLERY = 100  # pictures that a caption is looked for among
 ROUND = 100  # steps after which a long training is remembered
 SHUFFLED, GREY = ("shuffled boxes", "shuffled negatives"), "grey pictures"
 ARMS = ("global", "regional", "hard", *SHUFFLED, "short")
-POCKET = "scenes?n=60000&test=500&val=100&fewest=2&most=5&shapes=8&signs=2"
+POCKET = "scenes?n=60000&test=500&val=100&fewest=2&most=5&shapes=8&signs=2&size=64"
 ABOUT = (
     "Drawn scenes of coloured, textured shapes with captions, boxes and phrases. Arms share the start, the "
     "order of pictures and the steps; seeds differ in weights and scenes, and are scored on the same scenes."
@@ -67,13 +67,17 @@ class Config:
 
     Attributes:
         data: `scenes?…` (fields of `data.World`), or a path in any of `annotated.LAYOUTS`.
-        model: `pocket?dim=64&layers=3` makes one; else a pocket model, folder or hub name to start from.
-        captions: `both` a step, or long and short ones in `turns`, which is half the price.
+        model: `pocket?dim=64&layers=3` makes one (of the scenes' size; for other data `&size=48`); else a
+            pocket model, folder or hub name to start from.
+        loss: `v1`, with long and short captions each step, or in turns (`v1?captions=turns`), which is half
+            the price; `&preserve=.1` keeps vectors of pictures near those of its start. `v2` is the sequel's:
+            captions by a sigmoid, `text=.1` to tell phrases apart, `margin=.4` to stay ahead of negatives.
         regional: weight of the regional term.
         hard: weight of the hard-negative term.
         regions: of a picture and step, at most.
         negatives: of a region and step, at most.
-        size: of generated pictures, pixels a side.
+        writer: a chat model, as `chat.connect` takes it, that writes negatives for regions of your data that
+            have none, or the negatives.jsonl of an earlier run; "" swaps words of a lexicon.
         first: steps of the common start, global term only.
         steps: of each arm after it; 0 scores the model as it is.
         stop: step at which an arm ends early, the rate falling as for all steps; 0 for none.
@@ -88,12 +92,12 @@ class Config:
 
     data: str = "scenes?n=2000&test=500"
     model: str = "pocket?dim=64&layers=3"
-    captions: Literal["both", "turns"] = "turns"
+    loss: str = "v1?captions=turns"
     regional: float = 0.5
     hard: float = 1.0
     regions: int = 2
     negatives: int = 4
-    size: int = 48
+    writer: str = ""
     first: int = 100
     steps: int = 150
     stop: int = 0
@@ -112,7 +116,7 @@ def tiny() -> Config:
 def full() -> Config:
     """The paper's second stage; give `-o data=` and `-o model=`."""
     return Config(
-        data="", model="", captions="both", regional=0.1, hard=0.5, regions=4, negatives=10, size=224,
+        data="", model="", loss="v1", regional=0.1, hard=0.5, regions=4, negatives=10,
         first=0, steps=25_000, batch=512, lr=1e-6, arms=("hard",),
     )  # fmt: skip
 
@@ -120,7 +124,7 @@ def full() -> Config:
 def weights() -> Config:
     """The first of the eight runs that made pocket-clip (its card has all): half an hour on one core."""
     return Config(
-        data=POCKET, model="pocket?dim=128&layers=5", hard=0.5, negatives=3, size=64, first=50, steps=1300,
+        data=POCKET, model="pocket?dim=128&layers=5", hard=0.5, negatives=3, first=50, steps=1300,
         stop=800, lr=1e-3, arms=("hard",),
     )  # fmt: skip
 
@@ -137,15 +141,20 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     torch.set_num_threads(1)  # the same sums whatever the machine; cores are for jobs
     if unknown := set(config.arms) - set(known := (*ARMS, "apart", "locked")):
         raise ValueError(f"arms={sorted(unknown)[0]!r} is not known; known: {', '.join(known)}")
+    terms(config, "hard")  # a loss that is not known is told now
     book = Book(seed=config.seed)
     test, book.sections["invalid"] = pictures(config, "test")
+    config = written(config, run, book)
     cells = learnt(config, run)
     kept = controlled(config, run, cells, best(cells))
-    told(book, config, test, cells)
-    shown(config, run, book, kept, test)
-    write(run, test, cells[best(cells)][0])
+    told(book, config, test, cells, float(kept.hard().detach()))
+    book.sections["notes"] += outcome.cut(kept.dual, test, "test")
+    if config.steps and not generated(config):
+        book.sections["notes"] += outcome.cut(kept.dual, pictures(config, "train")[0], "train")
+    outcome.shown(run, book, kept.dual, test)
+    outcome.write(run, test, cells[best(cells)][0])
     if config.steps:
-        run.model(kept.save_pretrained)
+        run.model(kept.dual.save_pretrained)
     for name, section in (book.sections | {"legend": book.legend}).items():
         run.section(name, section)
     claims = [(claim, *claim.judge(book.estimates)) for claim in CLAIMS]
@@ -163,7 +172,7 @@ def best(cells: Mapping[str, Any]) -> str:
 def generated(config: Config) -> data.World | None:
     """The world of scenes, None where data is a path."""
     drawn = config.data.partition("?")[0] == "scenes"
-    return data.World.of(config.data, size=config.size, seed=config.seed) if drawn else None
+    return data.World.of(config.data, seed=config.seed) if drawn else None
 
 
 def pictures(config: Config, split: str) -> tuple[Sequence[Picture], list[dict[str, Any]]]:
@@ -173,17 +182,34 @@ def pictures(config: Config, split: str) -> tuple[Sequence[Picture], list[dict[s
     return annotated.parted(config.data, split, whole=not config.steps, seed=config.seed)
 
 
-def source(config: Config, *, seed: int) -> Source:
-    """Pictures to train on; real phrases without negatives get some from the lexicon.
+def written(config: Config, run: Run, book: Book) -> Config:
+    """The configuration whose writer is a file: a chat model has written it, once a run.
 
     Raises:
+        LookupError: no such model.
+        ValueError: a writer where nothing is trained, or for scenes, which have all negatives.
+    """
+    if not config.writer or config.writer.endswith(".jsonl"):
+        return config
+    if generated(config) or not config.steps:
+        why = "scenes come with all negatives" if generated(config) else "steps=0 trains on none"
+        raise ValueError(f"writer={config.writer} has nothing to write: {why}")
+    train, _ = pictures(config, "train")
+    file = negatives.recorded(config.writer, train, config.negatives, run, book, seed=config.seed)
+    return replace(config, writer=file)
+
+
+def source(config: Config, *, seed: int) -> Source:
+    """Pictures to train on; real phrases without negatives get some from the writer or the lexicon.
+
+    Raises:
+        FileNotFoundError: no such file of written negatives.
         ValueError: no picture has what a term needs.
     """
-    from polymodal.systems.fine_alignment.method import negated
-
     if world := generated(config):
         return data.drawn(world, seed=seed)
-    kept = [negated(one, config.negatives) for one in pictures(config, "train")[0]]
+    said = negatives.read(config.writer) if config.writer else None
+    kept = [negatives.negated(one, config.negatives, said) for one in pictures(config, "train")[0]]
     regions = [region for one in kept for region in one.regions]
     local = {*config.arms} - {"global", "short"}
     boxes = "the regional term: a picture has boxes with phrases; arms=global needs none"
@@ -216,14 +242,15 @@ def made(config: Config, *, seed: int) -> Dual:
     home = shelf.HOME / "pocket-clip"
     fresh = given.pop("tokens", 0) or not (home / "tokenizer.json").is_file()
     tokens = Tokens.trained(data.texts(250, 150)) if fresh else Tokens.from_folder(home)
-    return Dual.pocket(tokens, **given, size=config.size, seed=seed).stretched()
+    world = generated(config) or data.World()
+    return Dual.pocket(tokens, **({"size": world.size} | given), seed=seed).stretched()
 
 
 def aligner(config: Config, weights: Values, *, seed: int) -> method.Aligner:
     """The encoder with its temperatures, with given weights where there are any."""
     from polymodal.systems.fine_alignment.method import Aligner
 
-    module = Aligner(made(config, seed=seed))
+    module = Aligner(made(config, seed=seed), terms(config, "first").sequel)
     if weights:
         module.load_state_dict(loaded(weights))
     return module
@@ -233,11 +260,14 @@ def terms(config: Config, arm: str) -> method.Terms:
     """What an arm trains by; `first` is the common start."""
     from polymodal.systems.fine_alignment.method import Terms
 
-    local = arm not in ("first", "global", "short")
-    return Terms(
+    local, said = arm not in ("first", "global", "short"), Terms.of(config.loss)
+    return replace(
+        said,
         regional=config.regional * local,
         hard=config.hard * (local and arm != "regional"),
-        captions={"both": "short", "turns": "halves"}[config.captions] if arm == "short" else config.captions,
+        text=said.text * local,
+        margin=said.margin * (local and arm != "regional"),
+        captions={"both": "short", "turns": "halves"}[said.captions] if arm == "short" else said.captions,
         boxes=arm == "shuffled boxes",
         donors=arm == "shuffled negatives",
         apart=arm == "apart",
@@ -261,7 +291,9 @@ def train(config: Config, arm: str, start: Values, *, seed: int, run: Run | None
     asked = (lambda: watched(module.dual, val)) if val else None
     fitting = Fitting(steps, config.batch, config.lr, ROUND, arm != "first")
     gather = partial(method.gather, module.dual, way)
-    args = (module, method.objective(way), source(config, seed=seed), gather, fitting)
+    taught = bool(start) or not config.model.startswith("pocket?")  # a new model has nothing to preserve
+    loss = method.objective(way, method.frozen(module.dual) if way.preserve and taught else None)
+    args = (module, loss, source(config, seed=seed), gather, fitting)
 
     def part(state: Values | None, until: int) -> Values:
         return trained(*args, seed=seed, state=state, until=until, evaluate=asked)
@@ -325,17 +357,19 @@ def learnt(config: Config, run: Run) -> dict[str, list[Values]]:
     return {arm: [values[f"{arm}/{s}"] for s in seeds] for arm in config.arms} | cells
 
 
-def controlled(config: Config, run: Run, cells: dict[str, list[Values]], arm: str) -> Dual:
+def controlled(config: Config, run: Run, cells: dict[str, list[Values]], arm: str) -> method.Aligner:
     """The kept encoder; of scenes its scores without colour join the cells."""
     weights = cells[arm][0].get("weights", {})
     if generated(config):
         grey = replace(config, data=f"{config.data}{'&' if '?' in config.data else '?'}grey=1")
         cells[GREY] = [run.once("grey", lambda: scored(grey, weights, seed=config.seed))]
-    return aligner(config, weights, seed=config.seed).eval().dual
+    return aligner(config, weights, seed=config.seed).eval()
 
 
-def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str, Sequence[Values]]) -> None:
-    """Estimates of every arm, differences, strata, a blind baseline, learning curves."""
+def told(
+    book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str, Sequence[Values]], scale: float
+) -> None:
+    """Estimates of every arm, differences, strata, calibration, a blind baseline, learning curves."""
     sheet, seed, arm = aligned.Sheet(test, cells), config.seed, best(cells)
     aligned.told(book, sheet, PAIRS, (*SHUFFLED, GREY), seed=seed)
     if ("global", "hard") in sheet.columns:
@@ -343,6 +377,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
         gap = over_seeds(table, group=sheet.groups["hard"], seed=seed)
         book.add("global/hard - chance", gap, of="chance", page=True)
     aligned.strata(book, sheet, arm, seed=seed)
+    aligned.calibrated(book, sheet, arm, cells[arm][0], scale, seed=seed)
     name = next((one for one in aligned.KNOWN_BY if one in sheet.chances), "")
     for one in (arm, GREY) if name else ():
         if one in cells:
@@ -359,41 +394,7 @@ def told(book: Book, config: Config, test: Sequence[Picture], cells: Mapping[str
             steps = (config.first + config.steps) * len(seeds)
             book.row("cost", name=one, steps=steps, samples=steps * config.batch)
     none = {"long caption": sum(not p.long for p in test), "boxes": sum(not p.regions for p in test)}
-    book.sections["notes"] = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
+    notes = [f"{n} test pictures have no {what}" for what, n in none.items() if n]
+    book.sections["notes"] = [*book.sections.get("notes", ()), *notes]
     about = ABOUT if generated(config) else f"{len(test)} pictures of {config.data}."
     book.sections["about"] = {"text": about}
-
-
-def shown(config: Config, run: Run, book: Book, dual: Dual, test: Sequence[Picture]) -> None:
-    """Where the encoder sees a phrase: pictures of the report with the heat of one of their phrases."""
-    from polymodal.systems.alignment.scoring import heat
-
-    for one in [picture for picture in test if picture.regions][:SHOWN]:
-        region = one.regions[0]
-        parts = {
-            "picture": {"kind": "image", "path": run.media(one.image)},
-            "heat": {"kind": "image", "path": run.media(heat(dual, one.image, region.phrase))},
-            "phrase": {"kind": "text", "text": region.phrase},
-        }
-        book.row(
-            "examples", id=one.id, group=one.group, parts=parts, target=region.label or None,
-            prediction=None, probability=None, present=list(parts),
-        )  # fmt: skip
-
-
-def write(run: Run, test: Sequence[Picture], value: Values) -> None:
-    """Tables of the kept encoder: every region's scores, every picture's vector."""
-    rows = []
-    flat = [(one.id, i, region) for one in test for i, region in enumerate(one.regions)]
-    for k, (name, i, region) in enumerate(flat):
-        own = float(value["own"][k])
-        for key, options in region.options.items():
-            scores = [own, *value[f"set {key}"][k][: len(options)].tolist()]
-            for text, score in zip([region.phrase, *(o.text for o in options)], scores, strict=True):
-                rank = 1 + sum(other > score for other in scores)
-                about = {"sample": name, "region": i, "set": key}
-                rows.append(about | {"text": text, "score": score, "rank": rank})
-    if rows:
-        run.table("regions.parquet", rows)
-    vectors = {"id": [one.id for one in test], "vector": value["images"].tolist()}
-    run.table("embeddings/images.parquet", vectors)
