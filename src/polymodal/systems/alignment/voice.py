@@ -1,4 +1,4 @@
-"""What patches say: sums of a decoder's words, which heads put in beforehand can look words up in."""
+"""What patches say: sums of a decoder's words; and heads that look words up in them."""
 
 from __future__ import annotations
 
