@@ -99,6 +99,21 @@ def test_whitened_states_have_one_length_and_the_decoder_is_left_alone():
         assert torch.equal(x, before[name])
 
 
+def test_louder_places_are_three_times_as_far_apart_and_words_stay():
+    net = seeing()
+    namer = Namer(net)
+    pixels = batch(net, [drawn(0, split="train", seed=0)]).pixels
+    with torch.no_grad():
+        before = net.multi_modal_projector(net.look(pixels))[0]
+        namer.louder()
+        after = net.multi_modal_projector(net.look(pixels))[0]
+    ways = namer.voice.ways
+    assert torch.allclose(after @ ways.T, naming.LOUDER * before @ ways.T, atol=1e-4)
+    across = torch.linalg.qr(ways.T)[0]
+    rest = [x - x @ across @ across.T for x in (before, after)]
+    assert torch.allclose(*rest, atol=1e-4)
+
+
 def test_batches_are_drawn_when_looked_at_and_differ_by_epoch():
     epoch = batches(10, 4, seed=0)
     one, two = list(epoch(0)), list(epoch(1))

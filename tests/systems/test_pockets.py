@@ -27,13 +27,13 @@ def numbers(text):
 def test_language_lessons_never_add_a_pair_that_is_held_back(index):
     one = told_of(index, "lm", split="train", seed=0)
     for asked, answer in one.lessons:
-        if not one.prefix and not asked.startswith(("repeat", "describe")):
+        if not one.scene and not one.prefix and not asked.startswith(("repeat", "describe")):
             a, b = numbers(asked)[:2]
             assert (a, b) in SEEN or (int(answer) == abs(a - b) and (b, a) in SEEN)
             assert int(answer) in (a + b, abs(a - b))
 
 
-@pytest.mark.parametrize("index", range(0, 60, 3))
+@pytest.mark.parametrize("index", range(3, 123, 6))
 def test_pictures_with_two_signs_are_added_for_taught_pairs_only(index):
     one = told_of(index, "vlm", split="train", seed=0)
     left, right = (int(sign.text) for sign in sorted(one.scene.signs, key=lambda sign: (sign.x, sign.y)))

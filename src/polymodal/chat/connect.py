@@ -39,8 +39,8 @@ def connect(
             `scripted:NAME?key=value&...`, a script of the caller's or the built-in `echo` and `say?text=...`;
             `openai:MODEL@URL`, any OpenAI-compatible endpoint, the URL from OPENAI_BASE_URL where not given,
             the key from OPENAI_API_KEY where it is set;
-            `local:PATH_OR_HUB_ID`, a checkpoint run here by transformers, or `local:pocket-lm` and
-            `local:pocket-reasoner`, small ones that come with the package, and folders made from these;
+            `local:PATH_OR_HUB_ID`, a checkpoint run here by transformers, or `local:pocket-vlm`, `pocket-lm`
+            and `pocket-reasoner`, small ones that come with the package, and folders made from these;
             `inspect:PROVIDER/MODEL`, any provider of Inspect AI;
             `STRATEGY:N:MODEL`, one of these thinking in a way of `STRATEGIES` by itself: `self_consistency`
             of N replies, `verify_and_correct` in N rounds, `debate` of three in N rounds.

@@ -200,7 +200,7 @@ class Local:
 class Pocket:
     """A small model of this package's own form, in 32 bits on the CPU, without the seconds of transformers.
 
-    `local:pocket-lm` and its siblings, and folders made from them, such as merged ones: their config has a
+    `local:pocket-vlm` and its siblings, and folders made from them, such as merged ones: their config has a
     key `polymodal`. It was taught single questions, so all texts of a talk become lines of one prompt, lower
     case, after at most one picture of any size; a question without a picture goes in blind. Temperature 0 is
     greedy, else the seed alone decides. A schema is not enforced.

@@ -123,14 +123,14 @@ HARDER = ("count", "left_right", "sign", "place")
 
 
 def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
-    """A picture and what to ask about it: of six two have two signs, one is for lists, one is harder."""
-    if index % 6 == 2:
+    """A picture and what to ask about it: every other harder; of six one has two signs, one is for lists."""
+    if index % 2 == 0:
         scene, first = questions.ask(index, family=stream.pick(HARDER[:3]), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 12, seed=seed, families=HARDER))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     if index % 6 == 1:
         return listed(index, stream, split=split, seed=seed)
-    if index % 3:
+    if index % 6 == 5:
         scene, first = questions.ask(index, family=stream.pick(ASKED), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 9, seed=seed))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
@@ -157,7 +157,7 @@ COURSES: dict[str, tuple[Course, ...]] = {
     "pocket-vlm": (
         Course("names", 4000, 32, 1e-3, 128_000),
         Course("covers", 1000, 32, 1e-3, 32_000),
-        Course("vlm", 1500, 16, 7e-4, 24_000),
+        Course("vlm", 1800, 16, 1.2e-3, 28_800),
     ),
 }
 
@@ -223,6 +223,7 @@ def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]
             namer.wide = course.stage == "covers"
             drawing = batches(course.rows, course.batch, seed=seed)
             losses[course.stage] = train(run, name, namer, course, drawing, loss=Namer.loss, seed=seed)
+        namer.louder()
         for part in (net.vision_tower, net.multi_modal_projector):
             part.requires_grad_(False)  # a decoder that cannot see yet soon unteaches them numbers and shapes
     learner = Reader(net, SIDE) if name == "pocket-lm" else net

@@ -18,7 +18,7 @@ from polymodal.systems.alignment.voice import FAMILIES, Voice
 
 SHARP = 6.0  # of the softmax over a family, whose words are about 1 long
 GROUND = 0.5  # what a patch without a centre weighs
-PLACE = 4.0  # weight of the error of where a patch lies
+PLACE, LOUDER = 4.0, 3.0  # weight of the error of where a patch lies; how it is said in the end
 SHORT, NEAR, COVERED = 0.02, 0.2, 0.5  # weights of the length, of what is off, and of what covers a patch
 RIDGE = 0.3  # of the whitening; smaller directions of the tower's states are noise
 
@@ -126,6 +126,14 @@ class Namer(nn.Module):
         spread = values / len(states) ** 0.5
         first.weight.copy_(first.weight @ ways.T @ torch.diag(1 / (spread + RIDGE)) @ ways)
         first.bias.copy_(-first.weight @ mean)
+
+    @torch.no_grad()
+    def louder(self) -> None:
+        """Lets the projector say places `LOUDER` times as loud; a decoder has to compare them."""
+        ways, last = self.voice.ways, self.multi_modal_projector.linear_2
+        more = torch.eye(len(last.weight)) + (LOUDER - 1) * torch.linalg.pinv(ways) @ ways
+        last.weight.copy_(more @ last.weight)
+        last.bias.copy_(more @ last.bias)
 
     def loss(self, indices: Int[Tensor, " b"]) -> Tensor:
         """Of scenes: cross-entropy of families, squared error of places, what covers a patch, and a bound.
