@@ -80,16 +80,16 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs, and every other time what
-    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm`: questions about any
-    picture, with sums of seen pairs on its signs, and lists.
+    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm` and `more`: questions
+    about any picture, with sums of seen pairs on its signs, and lists.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
         return Told(
             tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
         )
-    if stage == "vlm" or (stage == "lm" and index % 2):
-        return sights(index, stream, split=split, seed=seed)
+    if stage in FIRST or (stage == "lm" and index % 2):
+        return sights(index, stream, FIRST.get(stage, ()), split=split, seed=seed)
     kind = stream.uniform()
     if kind < 0.15:
         scene = scenes.scene(index, split=split, seed=seed, signs=(0, 1), n=(2, 4))
@@ -120,12 +120,13 @@ def listed(index: int, stream: Stream, *, split: str, seed: int) -> Told:
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
 ASKED = (*FAMILIES, "count", "count", "left_right")  # the harder ones more often
 HARDER = ("count", "left_right", "sign", "place")
+FIRST = {"vlm": HARDER[:3], "more": ("count", "count", "left_right")}  # balanced, one a picture
 
 
-def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
+def sights(index: int, stream: Stream, harder: Sequence[str], *, split: str, seed: int) -> Told:
     """A picture and what to ask about it: every other harder; of six one has two signs, one is for lists."""
     if index % 2 == 0:
-        scene, first = questions.ask(index, family=stream.pick(HARDER[:3]), split=split, seed=seed)
+        scene, first = questions.ask(index, family=stream.pick(harder), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 12, seed=seed, families=HARDER))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     if index % 6 == 1:
@@ -158,6 +159,7 @@ COURSES: dict[str, tuple[Course, ...]] = {
         Course("names", 4000, 32, 1e-3, 128_000),
         Course("covers", 1000, 32, 1e-3, 32_000),
         Course("vlm", 1800, 16, 1.2e-3, 28_800),
+        Course("more", 1800, 16, 1.2e-3, 28_800),
     ),
 }
 
@@ -336,7 +338,9 @@ def card(
 
 ABOUT = {
     "pocket-lm": "A small language model of scenes: captions, what they say, copying, sums and "
-    f"differences of {SEEN_SHARE} of the 256 ordered pairs of numbers 0 to 15. 1.94 M parameters.",
+    f"differences of {SEEN_SHARE} of the 256 ordered pairs of numbers 0 to 15. Half of its lessons are about "
+    "pictures that are told: each slot of a picture is the sum of the words that name the patch, so that its "
+    "siblings share how to look things up. 1.94 M parameters, Llama form.",
     "pocket-reasoner": "pocket-lm, trained further on word problems over all pairs of numbers, of "
     "one and two steps, half of them with written steps. Its weights stay near those of pocket-lm.",
     "pocket-vlm": "pocket-clip's vision tower, taught to name what lies under each patch, a projector, and "
