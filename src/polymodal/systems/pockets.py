@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -36,7 +36,7 @@ from polymodal.nn.pocket.shelf import HOME
 from polymodal.nn.weights import Recipe, blended
 from polymodal.systems.alignment.naming import Namer, batches, named
 from polymodal.systems.alignment.voice import Reader, look_up
-from polymodal.training.lessons import Course, Row, blocks, order, steps, train
+from polymodal.training.lessons import Block, Course, Row, blocks, order, steps, train
 
 if TYPE_CHECKING:
     from polymodal.metrics import Estimate
@@ -80,16 +80,18 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
     """The lessons of an index.
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs, and every other time what
-    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm` and `more`: questions
-    about any picture, with sums of seen pairs on its signs, and lists.
+    `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm`: questions about any
+    picture, with sums of seen pairs on its signs, and lists; `counts`: the same, every other time counts.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
         return Told(
             tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
         )
-    if stage in FIRST or (stage == "lm" and index % 2):
-        return sights(index, stream, FIRST.get(stage, ()), split=split, seed=seed)
+    if stage == "counts" and index % 2 == 0:
+        return counted(index, stream, split=split, seed=seed)
+    if stage in ("vlm", "counts") or (stage == "lm" and index % 2):
+        return sights(index, stream, split=split, seed=seed)
     kind = stream.uniform()
     if kind < 0.15:
         scene = scenes.scene(index, split=split, seed=seed, signs=(0, 1), n=(2, 4))
@@ -120,13 +122,12 @@ def listed(index: int, stream: Stream, *, split: str, seed: int) -> Told:
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
 ASKED = (*FAMILIES, "count", "count", "left_right")  # the harder ones more often
 HARDER = ("count", "left_right", "sign", "place")
-FIRST = {"vlm": HARDER[:3], "more": ("count", "count", "left_right")}  # balanced, one a picture
 
 
-def sights(index: int, stream: Stream, harder: Sequence[str], *, split: str, seed: int) -> Told:
+def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
     """A picture and what to ask about it: every other harder; of six one has two signs, one is for lists."""
     if index % 2 == 0:
-        scene, first = questions.ask(index, family=stream.pick(harder), split=split, seed=seed)
+        scene, first = questions.ask(index, family=stream.pick(HARDER[:3]), split=split, seed=seed)
         asked = [(q.question, q.answer) for q in (first, *several(scene, 12, seed=seed, families=HARDER))]
         return Told(tuple(stream.shuffled(asked)), scene=scene)
     if index % 6 == 1:
@@ -149,6 +150,14 @@ def sights(index: int, stream: Stream, harder: Sequence[str], *, split: str, see
     return Told(tuple(dict(stream.shuffled(asked)).items()), scene=scene)
 
 
+def counted(index: int, stream: Stream, *, split: str, seed: int) -> Told:
+    """A picture and how many there are of what: once as often each number, then as it comes."""
+    scene, first = questions.ask(index, family="count", split=split, seed=seed)
+    turns = (several(scene, 3, seed=seed + turn, families=("count",)) for turn in range(4))
+    asked = {q.question: q.answer for q in (first, *(q for some in turns for q in some))}
+    return Told(tuple(stream.shuffled(asked.items())), scene=scene)
+
+
 KNOWN = frozenset(SEEN)
 
 
@@ -159,7 +168,7 @@ COURSES: dict[str, tuple[Course, ...]] = {
         Course("names", 4000, 32, 1e-3, 128_000),
         Course("covers", 1000, 32, 1e-3, 32_000),
         Course("vlm", 1800, 16, 1.2e-3, 28_800),
-        Course("more", 1800, 16, 1.2e-3, 28_800),
+        Course("counts", 1200, 16, 1e-3, 19_200),
     ),
 }
 
@@ -183,6 +192,12 @@ def drawn(stage: str, indices: Iterable[int], net: Any, *, split: str, seed: int
         )
         for one in told
     ]  # fmt: skip
+
+
+def fed(course: Course, net: Any, *, seed: int) -> Callable[[int], Iterator[Block]]:
+    """Batches of an epoch; rows are drawn when one is asked for, so that a course done costs nothing."""
+    rows = cache(lambda: drawn(course.stage, range(course.rows), net, split="train", seed=seed))
+    return lambda number: blocks(rows(), course.rows, course.batch, seed=seed)(number)
 
 
 def names_of(scene: scenes.Scene) -> Float16[np.ndarray, "n 6"]:
@@ -230,9 +245,7 @@ def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]
             part.requires_grad_(False)  # a decoder that cannot see yet soon unteaches them numbers and shapes
     learner = Reader(net, SIDE) if name == "pocket-lm" else net
     for course in courses:
-        rows = drawn(course.stage, range(course.rows), net, split="train", seed=seed)
-        feed = blocks(rows, len(rows), course.batch, seed=seed)
-        losses[course.stage] = train(run, name, learner, course, feed, seed=seed)
+        losses[course.stage] = train(run, name, learner, course, fed(course, net, seed=seed), seed=seed)
     return net, losses
 
 

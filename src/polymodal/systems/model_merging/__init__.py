@@ -21,7 +21,7 @@ Try
     polymodal run model_merging:full -o target=local:out/merged -o donors= -o data=questions/samples.jsonl
     polymodal run model_merging:full -o vlm=local:out/merged -o donors= -o base=BASE -o perception=p.jsonl
         -o reasoning=r.jsonl -o knock=mask,revert                which layers one's own model needs
-    polymodal chat local:pocket-vlm "what colour is the star?" picture.png
+    polymodal chat local:pocket-vlm "what colour is the star?" examples/scene.png
     polymodal run model_merging:weights -o target=pocket-lm      how the pocket models were made
 Your data
     Models: folders as save_pretrained writes them (safetensors), or hub names; a base for ties and dare.
