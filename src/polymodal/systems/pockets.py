@@ -81,16 +81,16 @@ def told_of(index: int, stage: str, *, split: str, seed: int) -> Told:
 
     `lm`: captions, what captions say, copying, sums and differences of seen pairs, and every other time what
     `vlm` has, of a picture that is told; `reasoner`: problems over all pairs; `vlm`: questions about any
-    picture, with sums of seen pairs on its signs, and lists; `counts`: the same, every other time counts.
+    picture, with sums of seen pairs on its signs, and lists; `counts` and `last`: the same, with more counts.
     """
     stream = Stream(seed, split, index, f"lessons of {stage}")
     if stage == "reasoner":
         return Told(
             tuple(problem(stream, stream.pick(ALL), written=stream.uniform() < 0.5) for _ in range(5))
         )
-    if stage == "counts" and index % 2 == 0:
+    if stage in COUNTED and index % COUNTED[stage] == 0:
         return counted(index, stream, split=split, seed=seed)
-    if stage in ("vlm", "counts") or (stage == "lm" and index % 2):
+    if stage in ("vlm", *COUNTED) or (stage == "lm" and index % 2):
         return sights(index, stream, split=split, seed=seed)
     kind = stream.uniform()
     if kind < 0.15:
@@ -122,6 +122,7 @@ def listed(index: int, stream: Stream, *, split: str, seed: int) -> Told:
 FAMILIES = ("colour", "shape", "texture", "size", "place", "count", "exists", "left_right")
 ASKED = (*FAMILIES, "count", "count", "left_right")  # the harder ones more often
 HARDER = ("count", "left_right", "sign", "place")
+COUNTED = {"counts": 2, "last": 4}  # every how many pictures of a stage are for counts
 
 
 def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
@@ -151,11 +152,15 @@ def sights(index: int, stream: Stream, *, split: str, seed: int) -> Told:
 
 
 def counted(index: int, stream: Stream, *, split: str, seed: int) -> Told:
-    """A picture and how many there are of what: once as often each number, then as it comes."""
+    """A picture and how many there are of what: of each number a few, since most kinds are there once."""
     scene, first = questions.ask(index, family="count", split=split, seed=seed)
     turns = (several(scene, 3, seed=seed + turn, families=("count",)) for turn in range(4))
     asked = {q.question: q.answer for q in (first, *(q for some in turns for q in some))}
-    return Told(tuple(stream.shuffled(asked.items())), scene=scene)
+    kept: dict[str, list[Problem]] = {}
+    for one in asked.items():
+        kept.setdefault(one[1], []).append(one)
+    few = [one for answer, some in kept.items() for one in some[: 1 if answer in ("1", "2") else 2]]
+    return Told(tuple(stream.shuffled(few)), scene=scene)
 
 
 KNOWN = frozenset(SEEN)
@@ -169,6 +174,7 @@ COURSES: dict[str, tuple[Course, ...]] = {
         Course("covers", 1000, 32, 1e-3, 32_000),
         Course("vlm", 1800, 16, 1.2e-3, 28_800),
         Course("counts", 1200, 16, 1e-3, 19_200),
+        Course("last", 1000, 16, 8e-4, 16_000),
     ),
 }
 
