@@ -1,6 +1,7 @@
 """Pocket models: what their lessons hold and hold back, their questions, cards; the command still runs."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def test_pictures_with_two_signs_are_added_for_taught_pairs_only(index):
     assert bool(sums) == ((left, right) in SEEN)
     assert set(sums) <= {str(left + right)}
     assert dict(one.lessons)["which number is on the left sign?"] == str(left)
+
+
+@pytest.mark.parametrize("index", range(0, 80, 4))
+@pytest.mark.parametrize("stage", pockets.COUNTED)
+def test_counts_are_right_and_no_number_crowds_out_the_others(stage, index):
+    one = told_of(index, stage, split="train", seed=0)
+    known = {word for words in pockets.VALUES.values() for word in words}
+    for asked, said in one.lessons:
+        words = re.findall(r"[a-z]+", asked.replace("crosses", "cross"))
+        wanted = {word if word in known else word.removesuffix("s") for word in words} & known
+        looks = [{o.size, o.texture, o.colour, o.shape} for o in one.scene.objects]
+        assert int(said) == sum(wanted <= look for look in looks)
+    told = Counter(said for _, said in one.lessons)
+    assert max(told.values()) <= 2
+    assert max(told["1"], told["2"]) <= 1
 
 
 def test_questions_of_a_set_are_right_and_told_twice_for_one_picture():

@@ -228,11 +228,7 @@ def begun(name: str, folder: Path, *, seed: int) -> Any:
         own = folder / "pocket-lm"
         net = Decoder.from_pretrained(own if own.is_dir() else "pocket-lm")
     net.model.embed_tokens.requires_grad_(False)  # trained, words of a kind came to lie together
-    if name == "pocket-lm":
-        return net
-    if name == "pocket-reasoner":
-        return net
-    return Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
+    return net if name != "pocket-vlm" else Seeing.pocket(Dual.from_pretrained(CLIP), net, seed=seed)
 
 
 def made(run: Run, name: str, *, seed: int) -> tuple[Any, dict[str, list[float]]]:
