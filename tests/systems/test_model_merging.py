@@ -53,14 +53,14 @@ def test_a_job_of_toys_gives_the_same_numbers_again(short):
 
 
 def test_the_pocket_part_is_told_of_or_says_what_is_not_made_yet(tmp_path):
-    result, folder = ran(tmp_path, experiment="pocket", limit=12, knock=("revert",))
+    result, folder = ran(tmp_path, experiment="pocket", limit=6, knock=("revert",))
     if not MADE:
         assert "is not made yet: polymodal run model_merging:weights" in result.sections["notes"][0]
         assert not result.estimates
         assert {claim["verdict"] for claim in result.claims} == {"undetermined"}
     else:
         whole = result.estimates["pocket/perception: λ 1"]
-        assert whole.n == 12
+        assert whole.n == 6
         assert result.estimates["pocket/control: perception, blank"].mean <= whole.mean
         assert (folder / "attribution.parquet").is_file()
     assert report(folder).is_file()
