@@ -8,9 +8,9 @@ from polymodal.nn.decoder import Decoder, prompt
 from polymodal.systems import pockets
 from polymodal.systems.alignment import voice
 from polymodal.systems.alignment.naming import drawn, named
-from polymodal.systems.alignment.voice import FAMILIES, SPREAD, Reader, Voice, aloud, embedded, look_up
+from polymodal.systems.alignment.voice import FAMILIES, SPREAD, Reader, Voice, embedded, look_up
 from polymodal.systems.pockets import names_of
-from polymodal.training.lessons import Block, Row, lost
+from polymodal.training.lessons import Block, lost
 
 
 def fresh(seed=0):
@@ -46,7 +46,7 @@ def test_a_head_looks_from_a_word_to_the_patches_that_say_it_and_brings_what_els
     looks = torch.from_numpy(names_of(scene))[None]
     ids = torch.tensor([prompt.question(net.words, "which?", 64)])
     reader, part = Reader(net), net.model.layers[layer].self_attn
-    patches = aloud(torch.zeros(64, net.shape.dim)) + reader.embed(looks, ids)[0, 1:65]
+    patches = reader.embed(looks, ids)[0, 1:65]
     normed = torch.nn.functional.rms_norm(patches, patches.shape[-1:])
     for name, family in (("colour", 3), ("shape", 4), ("texture", 2)):
         for one in {getattr(thing, name) for thing in scene.objects}:
@@ -83,7 +83,6 @@ def test_rows_with_and_without_a_told_picture_go_together_and_each_as_alone():
         assert float(lost(reader, Block.of(text))) == pytest.approx(
             float(lost(net, Block.of(text))), rel=1e-6
         )
-    assert isinstance(rows[1], Row)
 
 
 def test_names_of_a_scene_are_what_a_reader_is_told():

@@ -146,9 +146,10 @@ class Namer(nn.Module):
         states = self.vision_tower(given.pixels)
         said = self.multi_modal_projector(states)
         weight = torch.tensor([GROUND, 1.0, 1.0], device=said.device)
-        told = self.voice(torch.cat([given.names[..., :1], given.covers], -1))
-        off = (said - told).square() if self.wide else said.square()
-        loss: Tensor = (NEAR if self.wide else SHORT) * off.sum(-1).mean()
+        off = said
+        if self.wide:
+            off = said - self.voice(torch.cat([given.names[..., :1], given.covers], -1))
+        loss: Tensor = (NEAR if self.wide else SHORT) * off.square().sum(-1).mean()
         for i in range(len(FAMILIES)):
             words = self.voice.family(i)
             scores = SHARP * said @ (words - words.mean(0)).T
