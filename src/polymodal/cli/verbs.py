@@ -80,6 +80,7 @@ EXTRAS = {
     "sqlalchemy": "study",
     "uvicorn": "study",
     "inspect_ai": "inspect",
+    "neurokit2": "signals",
     "onnxruntime": "ocr",
     "rapidocr": "ocr",
     "ray": "scale",

@@ -1,11 +1,25 @@
 """A simulated clinic, for research and not for care: diseases, findings, patients and what they can show."""
 
-from polymodal.envs.clinic.actions import Action, Ask, Close, Plan, Present, Request, Retake
+from polymodal.envs.clinic.actions import (
+    Action,
+    Answer,
+    Ask,
+    Close,
+    Heard,
+    Patient,
+    Plan,
+    Present,
+    Reader,
+    Reading,
+    Request,
+    Retake,
+    Sign,
+)
 from polymodal.envs.clinic.table import UNSURE, Artefact, Case, Clinic, Disease, Finding, Shown
 
 # fmt: off
 __all__ = [
-    "UNSURE", "Action", "Artefact", "Ask", "Case", "Clinic", "Close", "Disease", "Finding", "Plan", "Present",
-    "Request", "Retake", "Shown",
+    "UNSURE", "Action", "Answer", "Artefact", "Ask", "Case", "Clinic", "Close", "Disease", "Finding", "Heard",
+    "Patient", "Plan", "Present", "Reader", "Reading", "Request", "Retake", "Shown", "Sign",
 ]
 # fmt: on
