@@ -91,7 +91,7 @@ class Patient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What a reader saw: a named finding with its value, where (left, top, right, bottom in pixels), quoted."""
+    """What a reader saw: a finding, its value, its box (left, top, right, bottom in pixels), the words."""
 
     name: str
     value: str
