@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI, RequestOptions
 
-    _Made = tuple[Line, AsyncOpenAI, RequestOptions, asyncio.Semaphore]
+    from polymodal.chat.remote.wire import Client
+
+    _Made = tuple[Line, Client, RequestOptions, asyncio.Semaphore]
 
 DEFAULT_URL = "https://api.openai.com/v1"
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
@@ -136,29 +138,24 @@ class Remote:
 
     async def _ask(
         self,
-        client: AsyncOpenAI,
+        client: Client,
         options: RequestOptions,
         places: asyncio.Semaphore,
         body: dict[str, Any],
         usage: Usage,
     ) -> Reply:
         """One call, with all its attempts; `usage` is what a single attempt sends."""
-        import httpx2
         import openai
 
         failed, wrong = 0, ""
         async with places:  # held while the SDK waits before a retry too: a service that is slow gets less
             for _ in range(1 + self.retries + len(SPARE)):
                 try:
-                    # `post` and not `chat.completions.create`: that walks through every field of the request
-                    # and the reply by their types, which took half of the CPU of a call. The whole URL and
-                    # the bare response spare the SDK another third.
-                    raw = await client.post(
-                        f"{self.url}/chat/completions",
-                        body=_renamed(body, self._left_out) if self._left_out else body,
-                        cast_to=httpx2.Response,
-                        options=options,
-                    )
+                    # Not `chat.completions.create`: that walks through every field of the request and the
+                    # reply by their types, which took half of the CPU of a call. The whole URL and the bare
+                    # response spare the SDK another third.
+                    sent = _renamed(body, self._left_out) if self._left_out else body
+                    raw = await client.send(f"{self.url}/chat/completions", sent, options)
                     failed += _retried(raw.request)
                     reply = read(raw.json())
                     return replace(reply, usage=usage + reply.usage + Usage(calls=1, retries=failed))

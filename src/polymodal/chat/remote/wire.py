@@ -9,13 +9,21 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, RequestOptions
+from openai._models import FinalRequestOptions
 
 
 class Client(AsyncOpenAI):
-    """The SDK's client for calls that differ in their body alone: URL and headers are made once."""
+    """The SDK's client for calls that differ in their body alone: URL, options and headers are made once."""
 
     _pattern: httpx2.Request | None = None
+    _call: FinalRequestOptions | None = None
+
+    async def send(self, url: str, body: Mapping[str, Any], options: RequestOptions) -> httpx2.Response:
+        """Post a body, with the SDK's retries; `post` makes the options anew, a tenth of a call's CPU."""
+        if self._call is None:
+            self._call = FinalRequestOptions.construct(method="post", url=url, **options)
+        return await self.request(httpx2.Response, self._call.model_copy(update={"json_data": body}))
 
     def _build_request(self, options: Any, *, retries_taken: int = 0) -> httpx2.Request:
         if self._pattern is None:
