@@ -1,5 +1,7 @@
 """How far judges agree: Krippendorff's alpha, Cohen's and Fleiss' kappa, effective judges."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Literal
 

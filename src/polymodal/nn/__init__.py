@@ -2,25 +2,11 @@
 
 Axis names in every signature: b batch, t token or time, n region or patch, d dim, h w c height, width and
 channel, m modality (part), k class. A mask is true where a position is real; `present` where a part is.
+
+The names are in `__init__.pyi` and are loaded at their first use: what needs one part, such as the merging of
+weights, does not pay for the memory of the others.
 """
 
-from polymodal.nn.dual import Dual
-from polymodal.nn.encoders import Chain, Convolved, Dense, Encoded, Encoder, Recurrent, Scaler
-from polymodal.nn.fusion import Concat, CrossAttention, Fused, Fusion, Gated, Late, MixtureGate, Weighted
-from polymodal.nn.heads import Head, Ordinal, Regress, Several, Softmax
-from polymodal.nn.image import ImageTransformer, Patches
-from polymodal.nn.joined import Joined
-from polymodal.nn.members import build, member
-from polymodal.nn.pretrained import Pretrained
-from polymodal.nn.sound import LogMel, log_mel
-from polymodal.nn.tensors import LowRank, Outer
-from polymodal.nn.text import Letters, letters, ngrams
+import lazy_loader
 
-# fmt: off
-__all__ = [
-    "Chain", "Concat", "Convolved", "CrossAttention", "Dense", "Dual", "Encoded", "Encoder", "Fused",
-    "Fusion", "Gated", "Head", "ImageTransformer", "Joined", "Late", "Letters", "LogMel", "LowRank",
-    "MixtureGate", "Ordinal", "Outer", "Patches", "Pretrained", "Recurrent", "Regress", "Scaler", "Several",
-    "Softmax", "Weighted", "build", "letters", "log_mel", "member", "ngrams",
-]
-# fmt: on
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ from polymodal.nn.weights.plan import Merge, Plan
 from polymodal.nn.weights.sparse import BLOCK
 
 CHUNK = 8 << 20
-MOST = 2 << 20  # bytes held of a piece at most, whatever the chunk: they stay in the cache
+MOST = 8 * BLOCK  # bytes held of a piece at most, whatever the chunk: they stay in the cache
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 Block = Float[Tensor, " n"]
 
@@ -75,7 +75,7 @@ class Source:
 
 
 def pieces(plan: Plan, merge: Merge, chunk: int = CHUNK) -> Iterator[Piece]:
-    """One merged tensor, rounded to the target's type, in pieces of at most `chunk` bytes and 2 MB.
+    """One merged tensor, rounded to the target's type, in pieces of at most `chunk` bytes and 1.3 MB.
 
     Chunks of any size give the same bytes in all. Torch should run on one thread.
 
