@@ -148,20 +148,30 @@ def values(seed: int, width: int) -> np.ndarray[Any, Any]:
     return bits if width == 4 else (bits >> 16).astype("<u2")
 
 
+LAUNCH = """
+import json, os, sys
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(child, 0)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def timed(words: Sequence[str], to: Path) -> tuple[dict[str, float], str]:
-    """Runs a program to the end and to the disk: seconds, CPU seconds, peak memory in MB."""
+    """Runs a program to the end and to the disk: seconds, CPU seconds, peak memory in MB.
+
+    A small process launches it: a program's peak counts what the one that started it held.
+    """
     shutil.rmtree(to, ignore_errors=True)
     start = time.perf_counter()
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert child.stdout is not None
-    text = child.stdout.read()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    told = [sys.executable, "-S", "-c", LAUNCH, *words]
+    done = subprocess.run(told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     flush(to)
-    if child.returncode:
-        sys.exit(text)
-    cpu = used.ru_utime + used.ru_stime
-    return {"s": time.perf_counter() - start, "cpu": cpu, "mb": used.ru_maxrss / 1024}, text
+    if done.returncode:
+        sys.exit(done.stdout)
+    text, _, last = done.stdout.rstrip().rpartition("\n")
+    cpu, mb = json.loads(last)
+    return {"s": time.perf_counter() - start, "cpu": cpu, "mb": mb}, text
 
 
 def flush(folder: Path) -> None:
