@@ -34,7 +34,7 @@ class Words(spaces.Space[str]):
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A few letters; masks are for other spaces."""
-        return _draw(str, self.np_random)
+        return str(_draw(str, self.np_random))
 
     def contains(self, x: Any) -> bool:
         """Whether it is a text of that length."""
