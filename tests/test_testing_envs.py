@@ -1,6 +1,7 @@
 """The contracts of places and policies hold for ours, and catch what is broken."""
 
 from functools import partial
+from itertools import count
 
 import gymnasium
 import numpy as np
@@ -15,12 +16,9 @@ from polymodal.media import Image
 from polymodal.testing import check_env, check_policy
 
 PICTURE = Shown(Image(np.zeros((4, 5, 3), np.uint8)))
-CASES = [
-    Case(
-        f"p-{n}", "Orvane fever", f"It hurts, {n}.", findings={"rash": "no"}, artefacts={"lesion": (PICTURE,)}
-    )
-    for n in range(9)
-]
+KNOWN = {"findings": {"rash": "no"}, "artefacts": {"lesion": (PICTURE,)}}
+CASES = [Case(f"p-{n}", "Orvane fever", f"It hurts, {n}.", **KNOWN) for n in range(9)]
+NUMBERS = count()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,7 @@ class Forgetful(Consultation):
 
     def step(self, action):
         late = "after" if getattr(self, "begun", False) else "before"
-        if self._case is None and late in self.broken:
+        if not self._open and late in self.broken:
             self.reset(seed=0)
         seen, reward, ended, cut, info = super().step(action)
         if self.broken == "Gymnasium's own check":
