@@ -1,4 +1,4 @@
-"""What verbs share: a wrong one is answered with what is known, and KEY=VALUE is taken apart."""
+"""What verbs share: a wrong one is answered with what is known; KEY=VALUE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs: list, show, run, claims, report, compare, predict; the others stand in their own files."""
+"""The verbs: list, show, run, claims, report, compare, predict; others have own files."""
 
 from __future__ import annotations
 

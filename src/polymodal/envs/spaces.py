@@ -1,4 +1,4 @@
-"""Spaces that Gymnasium lacks: words, pictures of any size, and actions that are frozen records."""
+"""Spaces that Gymnasium lacks: words, pictures of any size, actions as frozen records."""
 
 from __future__ import annotations
 

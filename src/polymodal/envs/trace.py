@@ -1,4 +1,4 @@
-"""A trace: one JSON line a turn, pictures by their digests; and playing it again to see the same.
+"""A trace: one JSON line a turn, pictures by digest; and playing it again to see the same.
 
 Texts stand in the line, pictures and long arrays by digest, so that a trace is small and two traces of one
 seed are equal to the byte. Seconds are not in it.

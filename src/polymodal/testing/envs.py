@@ -36,7 +36,7 @@ def check_env(make: Callable[[], gymnasium.Env[Any, Any]], *, limit: int = 30, s
     env = make()
     _check_by_gymnasium(env)
     _check_refuses(make(), "before the first reset")
-    _check_null(make(), seed)
+    _check_null(make(), seed=seed)
     for _ in _drawn(env, limit, seed):
         break
     turns = [turn for each in range(seed, seed + EPISODES) for turn in _drawn(env, limit, each)]
@@ -106,7 +106,7 @@ def _check_refuses(env: gymnasium.Env[Any, Any], when: str) -> None:
     assert refused, f"a step {when} is not refused with RuntimeError"
 
 
-def _check_null(env: gymnasium.Env[Any, Any], seed: int) -> None:
+def _check_null(env: gymnasium.Env[Any, Any], *, seed: int) -> None:
     null = getattr(env.unwrapped, "null", None)
     assert null is not None, "no attribute `null`: the action that stands for one that is not understood"
     assert null in env.action_space, f"null={null!r} is no action of {env.action_space}"
