@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from polymodal.chat import Reply, Scripted, Usage, assistant, said
+from polymodal.chat import Ledger, Reply, Scripted, Usage, assistant, metered, said, user
 from polymodal.envs import trace
 from polymodal.envs.play import Move, acting, play, shown
 from polymodal.envs.seeing import Scenes
@@ -70,6 +70,9 @@ def test_an_end_a_cut_and_a_failure_are_told_apart():
     assert (failed[-1].reason, failed[-1].truncated, failed[-1].action) == ("policy error", True, None)
     assert failed[-1].info["error"].startswith("ZeroDivisionError")
     assert all(t.valid for t in failed[:-1])
+    asleep = acting(Scripted("none", lambda *_: ""), "", {"type": "object"})
+    asleep.start = None.__eq__  # cannot be started so
+    assert [t.reason for t in play(env, asleep, seed=1, limit=9)] == ["policy error"]
     assert env.closed == 0
     with pytest.raises(ValueError, match="limit=0"):
         next(play(env, one, seed=1, limit=0))
@@ -97,6 +100,26 @@ def test_what_is_no_action_becomes_the_null_action_and_so_many_in_a_row_cut():
     assert not hasattr(bare.unwrapped, "null")
     turns = list(play(bare, lambda _: Move(None, valid=False), seed=0, limit=9))
     assert [(t.action, t.reason, t.truncated) for t in turns] == [(None, "invalid", True)]
+
+
+def test_a_ledger_says_what_each_turn_cost_also_one_that_failed():
+    ledger = Ledger()
+    model = metered(
+        Scripted("n", lambda *_: Reply(assistant("1"), Usage(calls=1, tokens_in=5))), ledger, "actor"
+    )
+
+    def policy(seen):
+        for _ in range(seen["count"]):
+            model(user("?"), seed=0)
+        return Add(1 // (seen["count"] < 4))
+
+    env = Counter()
+    env.reset(seed=0)
+    turns = list(play(env, policy, seed=0, limit=9, options={"from": 2 - env.count}, ledger=ledger))
+    assert [t.usage.calls for t in turns] == [2, 3, 4]
+    assert [t.usage.tokens_in for t in turns] == [10, 15, 20]
+    assert turns[-1].reason == "policy error"
+    assert ledger.total().calls == 9
 
 
 def test_a_trace_repeats_to_the_byte_and_is_played_again(tmp_path):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+from polymodal.chat.ledger import Ledger
 from polymodal.chat.model import ChatModel, Schema, Usage, assistant, system, user
 from polymodal.chat.scripted import uniform
 from polymodal.chat.structured import ask
@@ -125,6 +126,7 @@ def play(
     limit: int,
     options: Mapping[str, Any] | None = None,
     invalid: int | None = None,
+    ledger: Ledger | None = None,
 ) -> Iterator[Turn]:
     """Play one episode. Leaving the loop early, or an error of the environment, closes the environment.
 
@@ -138,6 +140,8 @@ def play(
         limit: of turns; the last one is cut with reason "limit".
         options: of the reset.
         invalid: so many invalid answers in a row cut the episode with reason "invalid"; None for no bound.
+        ledger: where the policy's models are booked; what it gains in a turn is the turn's usage, so that a
+            policy need not return a `Move` for it. Not to be shared with an episode that runs meanwhile.
 
     Raises:
         ValueError: a limit below 1.
@@ -147,7 +151,7 @@ def play(
             raise ValueError(f"{name}={bound}: at least 1 is needed")
     whole = False
     try:
-        yield from _turns(env, policy, Episode(seed, dict(options or {})), limit, invalid)
+        yield from _turns(env, policy, Episode(seed, dict(options or {})), limit, invalid, ledger)
         whole = True
     finally:
         if not whole:
@@ -155,12 +159,17 @@ def play(
 
 
 def _turns(
-    env: gymnasium.Env[Any, Any], policy: Policy[Any, Any], episode: Episode, limit: int, most: int | None
+    env: gymnasium.Env[Any, Any],
+    policy: Policy[Any, Any],
+    episode: Episode,
+    limit: int,
+    most: int | None,
+    ledger: Ledger | None,
 ) -> Iterator[Turn]:
     observation, info = env.reset(seed=episode.seed, options=dict(episode.options) or None)
     null, wrong = getattr(env.unwrapped, "null", None), 0
     for n in range(limit):
-        begun = time.perf_counter()
+        begun, paid = time.perf_counter(), ledger.total() if ledger else Usage()
         given_up = partial(Turn, episode, n, observation, None, False, 0.0, False, True)
         try:
             if n == 0 and (start := getattr(policy, "start", None)) is not None:
@@ -168,14 +177,16 @@ def _turns(
             answer = policy(observation)
         except Exception as error:  # whatever a policy does wrong is its own failure, and the run goes on
             told = {**info, "error": f"{type(error).__name__}: {error}"}
-            yield given_up("policy error", told, seconds=time.perf_counter() - begun)
+            usage = _gained(ledger, paid)
+            yield given_up("policy error", told, usage=usage, seconds=time.perf_counter() - begun)
             return
         move = answer if isinstance(answer, Move) else Move(answer)
+        usage = _gained(ledger, paid) if ledger else move.usage
         valid = move.valid and move.action in env.action_space
         wrong = 0 if valid else wrong + 1
         action = move.action if valid or (null is None and move.valid) else null
         if action is None and not valid:
-            yield given_up("invalid", info, move.steps, move.usage, time.perf_counter() - begun)
+            yield given_up("invalid", info, move.steps, usage, time.perf_counter() - begun)
             return
         after, reward, ended, cut, info = env.step(action)
         ended = bool(ended)
@@ -192,13 +203,19 @@ def _turns(
             reason=reason,
             info=info,
             steps=move.steps,
-            usage=move.usage,
+            usage=usage,
             seconds=time.perf_counter() - begun,
             after=after,
         )
         if ended or reason:
             return
         observation = after
+
+
+def _gained(ledger: Ledger | None, paid: Usage) -> Usage:
+    """What was booked since `paid` was all."""
+    now = ledger.total() if ledger else paid
+    return Usage(**{f.name: getattr(now, f.name) - getattr(paid, f.name) for f in fields(Usage)})
 
 
 def _reason(ended: bool, *, cut: bool, lost: bool, last: bool) -> Reason:
