@@ -19,6 +19,7 @@ from polymodal.envs.clinic.table import (
     Disease,
     Finding,
     normalise,
+    rows_of,
     unknown,
 )
 from polymodal.media import MediaError
@@ -76,6 +77,7 @@ def _clinic(given: Any, missing: float | None) -> Clinic:
         )
         for at, row in enumerate(_objects(given, "diseases"))
     )
+    rows_of(diseases)  # before names are looked up among them
     findings = tuple(_finding(row, at) for at, row in enumerate(_objects(given, "findings")))
     frequency = given.get("frequency", {})
     doubt = number_in(given.get("unsure", DOUBT), "unsure")

@@ -37,12 +37,12 @@ def betrays(text: str, diagnosis: str, *, short: bool = True) -> bool:
     Args:
         text: what is said.
         diagnosis: its name; what stands in parentheses is no part of it.
-        short: look for the abbreviation in its parentheses as well.
+        short: look for the abbreviation in its parentheses as well, in capitals.
     """
-    words = [squeeze(word) for word in re.split(r"[\W_]+", text)]
-    if short and any(squeeze(word) in words for word in re.findall(r"\(([A-Z]{2,}s?)\)", diagnosis)):
+    written = re.split(r"[\W_]+", text)
+    if short and any(word in written for word in re.findall(r"\(([A-Z]{2,}s?)\)", diagnosis)):
         return True
-    name = normalise(diagnosis)
+    words, name = [squeeze(word) for word in written], normalise(diagnosis)
     if len(name) >= SHORT:
         return name in "".join(words)
     parts = [squeeze(word) for word in re.split(r"[\W_]+", _ASIDE.sub(" ", diagnosis)) if squeeze(word)]
@@ -123,7 +123,7 @@ class Clinic:
     _columns: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", _rows(self.diseases))
+        object.__setattr__(self, "_rows", rows_of(self.diseases))
         object.__setattr__(self, "_columns", _columns(self.findings))
         for finding in self.findings:
             for name in finding.guards:
@@ -166,8 +166,8 @@ class Clinic:
         return column
 
 
-def _rows(diseases: tuple[Disease, ...]) -> dict[str, int]:
-    """Rows by normalised name and alias."""
+def rows_of(diseases: tuple[Disease, ...]) -> dict[str, int]:
+    """Rows by normalised name and alias. Raises ValueError where two diseases share one, or there is none."""
     if not diseases:
         raise ValueError("a clinic has at least one disease")
     rows: dict[str, int] = {}
