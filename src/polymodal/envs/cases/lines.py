@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import ChainMap, Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from polymodal.envs.clinic.saved import SAID, YES_NO, number_in
+from polymodal.envs.cases.rows import RowError, rows
+from polymodal.envs.cases.saved import SAID, YES_NO, number_in
 from polymodal.envs.clinic.table import (
     UNSURE,
     Artefact,
@@ -24,42 +24,8 @@ from polymodal.envs.clinic.table import (
     unknown,
 )
 from polymodal.media import Image, Invalid
-from polymodal.media.part import opened
 
-LINE = 2**24  # bytes of one row
 ALPHA = 0.5
-
-
-class RowError(ValueError):
-    """What is wrong with one row: a reason for counting, a sentence for people."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
-def rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Numbered lines of a JSON Lines file, streamed; a fault for what is no object.
-
-    Raises:
-        MediaError: no such file, or an empty one.
-    """
-    with opened(file) as stream:
-        number = 0
-        while line := stream.readline(LINE + 1):
-            number += 1
-            if len(line) > LINE:
-                while (rest := stream.readline(2**20)) and not rest.endswith(b"\n"):
-                    pass
-                yield number, RowError("too_large", f"a line longer than {LINE:,} bytes")
-            elif line.strip():
-                try:
-                    row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-                except (ValueError, RecursionError) as error:
-                    yield number, RowError("broken", f"not JSON: {str(error)[:100]}")
-                    continue
-                good = isinstance(row, dict)
-                yield number, row if good else RowError("broken", f"a {type(row).__name__}, no object")
 
 
 def cases(path: Path, clinic: Clinic | None = None) -> Iterator[Case | Invalid]:
@@ -186,6 +152,11 @@ def _takes(kind: str, given: Any, root: Path, clinic: Clinic | None) -> tuple[Sh
     return tuple(takes)
 
 
+def stated(case: Case) -> Mapping[str, str]:
+    """The findings that a case mentions itself: of a ChainMap the first map, for the rest is the default."""
+    return case.findings.maps[0] if isinstance(case.findings, ChainMap) else case.findings
+
+
 class _Counts:
     """What is counted of cases; grows with the clinic, not with the cases."""
 
@@ -197,11 +168,10 @@ class _Counts:
         self.splits: Counter[str] = Counter()
 
     def add(self, case: Case) -> None:
-        """Take one more. Of a ChainMap only the first map is gone through: the rest is the default."""
+        """Take one more."""
         disease = self.names.setdefault(normalise(case.diagnosis), case.diagnosis)
         self.cases[disease] += 1
-        stated = case.findings.maps[0] if isinstance(case.findings, ChainMap) else case.findings
-        for name, value in stated.items():
+        for name, value in stated(case).items():
             self.answers[disease, name, value] += 1
         for kind, takes in case.artefacts.items():
             if takes and takes[0].truth:

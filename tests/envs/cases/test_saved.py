@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.envs.clinic.test_table import clinic as made
 
-from polymodal.envs.clinic.saved import clinic, to_json
+from polymodal.envs.cases.saved import clinic, to_json
 from polymodal.media import MediaError
 
 

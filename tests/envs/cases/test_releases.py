@@ -4,16 +4,15 @@ import csv
 import json
 import pickle
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polymodal.envs.cases.lines import learned
+from polymodal.envs.cases.releases import COLUMNS, goals, release
 from polymodal.envs.clinic import UNSURE, Case
-from polymodal.envs.clinic.cases import learned
-from polymodal.envs.clinic.releases import COLUMNS, goals, release
 from polymodal.media import Invalid, MediaError
 
 
@@ -52,13 +51,17 @@ def test_goals_become_cases(tmp_path: Path) -> None:
     ]
 
 
-def test_a_pickle_is_refused_and_the_line_that_converts_it_works(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_and_the_line_that_converts_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "goal_set.p"
     file.write_bytes(pickle.dumps(SETS))
     with pytest.raises(MediaError, match="a pickle, which can run code") as error:
         goals(file)
-    _, *words = shlex.split(str(error.value).splitlines()[1])
-    subprocess.run([sys.executable, *words], check=True)
+    python, option, code, *rest = shlex.split(str(error.value).splitlines()[1])
+    assert (python, option) == ("python", "-c")
+    monkeypatch.setattr(sys, "argv", ["-c", *rest])
+    exec(code, {})
     assert sum(isinstance(one, Case) for one in goals(tmp_path / "goal_set.json")) == 1
     for bad in ("{", '{"train": 1}', "[" * 50_000):
         (tmp_path / "bad.json").write_text(bad)

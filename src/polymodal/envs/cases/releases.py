@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import csv
 import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
@@ -11,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polymodal.envs.clinic.cases import RowError
-from polymodal.envs.clinic.saved import SAID
+from polymodal.envs.cases.rows import RowError, literal, table
+from polymodal.envs.cases.saved import SAID
 from polymodal.envs.clinic.table import UNSURE, Case, Disease, Finding, normalise, unknown
 from polymodal.media import Invalid, MediaError
 from polymodal.media.part import bytes_of, head_of
 
-LONGEST = 20_000  # characters of a list literal; the release's longest has 3,000
 EVIDENCES, CONDITIONS = "release_evidences.json", "release_conditions.json"
 COLUMNS = ("AGE", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE", "DIFFERENTIAL_DIAGNOSIS")
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -111,6 +108,13 @@ def _json(path: Path) -> Any:
         raise MediaError("broken", str(path), f"not JSON: {str(error)[:100]}") from error
 
 
+def _named(path: Path) -> dict[str, dict[str, Any]]:
+    found = _json(path)
+    if not isinstance(found, dict) or not found or not all(isinstance(row, dict) for row in found.values()):
+        raise ValueError(f"{path}: an object of objects by name is wanted")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """An evidence of the release, as findings.
@@ -175,41 +179,28 @@ class Release:
 
     def _rows(self, file: Path, split: str) -> Iterator[Case | Invalid]:
         default, names = self.default, {normalise(n): one.name for one in self.diseases for n in _all(one)}
-        with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            reader = csv.DictReader(stream)
-            absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if absent:
-                there = ", ".join(reader.fieldnames or ()) or "none"
-                raise ValueError(f"{file}: no column {', '.join(absent)}; there are: {there}")
-            number = 1
-            while True:
-                number += 1
-                name = f"{split}-{number - 2}"
-                try:
-                    row = next(reader, None)
-                    if row is None:
-                        return
-                    yield self._patient(name, split, row, default, names)
-                except RowError as error:
-                    yield Invalid(name, f"{file.name}:{number}", error.reason, error.detail)
-                except csv.Error as error:
-                    yield Invalid(name, f"{file.name}:{number}", "broken", f"not CSV: {error}")
+        for n, (number, row) in enumerate(table(file, COLUMNS)):
+            name = f"{split}-{n}"
+            try:
+                if isinstance(row, RowError):
+                    raise row
+                yield self._patient(name, split, row, default, names)
+            except RowError as error:
+                yield Invalid(name, f"{file.name}:{number}", error.reason, error.detail)
 
     def _patient(
         self,
         name: str,
         split: str,
-        row: Mapping[str, Any],
+        row: Mapping[str, str],
         default: dict[str, str],
         names: Mapping[str, str],
     ) -> Case:
-        if any(row[column] is None for column in COLUMNS):
-            raise RowError("broken", f"fewer cells than columns: {list(filter(None, row.values()))[:3]}")
         diagnosis = names.get(normalise(row["PATHOLOGY"]))
         if diagnosis is None:
             raise RowError("diagnosis", f"disease {unknown(row['PATHOLOGY'], names.values())}")
         present: dict[str, str] = {}
-        for item in _literal(row, "EVIDENCES"):
+        for item in literal(row, "EVIDENCES", list):
             finding, answer = self._finding(item)
             if usual := self.evidences[str(item).partition("_@_")[0]].usual:
                 present.setdefault(usual, "no")
@@ -217,7 +208,7 @@ class Release:
         if not row["INITIAL_EVIDENCE"]:
             raise RowError("complaint", "no INITIAL_EVIDENCE")
         complaint, value = self._finding(row["INITIAL_EVIDENCE"])
-        pairs = _literal(row, "DIFFERENTIAL_DIAGNOSIS")
+        pairs = literal(row, "DIFFERENTIAL_DIAGNOSIS", list)
         if not all(
             isinstance(p, list | tuple) and len(p) == 2 and isinstance(p[1], float | int) for p in pairs
         ):
@@ -253,20 +244,6 @@ def _all(one: Disease) -> tuple[str, ...]:
     return (one.name, *one.aliases)
 
 
-def _literal(row: Mapping[str, Any], column: str) -> list[Any]:
-    """A list out of its literal; names and calls in it are no literals."""
-    text = row[column]
-    if len(text) > LONGEST:
-        raise RowError("too_large", f"{column}: {len(text):,} characters, the limit is {LONGEST:,}")
-    try:
-        found = ast.literal_eval(text or "[]")
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise RowError("literal", f"{column}: no list literal: {text[:60]!r}") from error
-    if not isinstance(found, list):
-        raise RowError("literal", f"{column}: a {type(found).__name__}; a list is wanted")
-    return found
-
-
 def release(path: Path) -> Release:
     """The DDXPlus release in a folder: evidences and conditions; its patients stay in their files.
 
@@ -275,11 +252,7 @@ def release(path: Path) -> Release:
         ValueError: an evidence or a condition without what the format has, by name.
     """
     path = Path(path)
-    tables = [_json(path / name) for name in (CONDITIONS, EVIDENCES)]
-    for table, name in zip(tables, (CONDITIONS, EVIDENCES), strict=True):
-        if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
-            raise ValueError(f"{path / name}: an object of objects by name is wanted")
-    conditions, evidences = tables
+    conditions, evidences = (_named(path / name) for name in (CONDITIONS, EVIDENCES))
     diseases = []
     for key, row in conditions.items():
         names = dict.fromkeys(filter(None, (row.get("condition_name"), key, row.get("cond-name-eng"))))

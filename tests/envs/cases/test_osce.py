@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from polymodal.envs.cases.osce import leaves, read
 from polymodal.envs.clinic import Case
-from polymodal.envs.clinic.osce import leaves, read
 from polymodal.envs.clinic.table import betrays
 from polymodal.media import Invalid, MediaError
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.envs.clinic.test_table import clinic as made
 
+from polymodal.envs.cases.lines import cases, learned
 from polymodal.envs.clinic import UNSURE, Case, Disease, Finding, Shown
-from polymodal.envs.clinic.cases import cases, learned
 from polymodal.media import Image, Invalid, MediaError
 
 GOOD = {"id": "1", "split": "train", "diagnosis": "red orvane", "initial": "Ache"}

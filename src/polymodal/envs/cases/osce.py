@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polymodal.envs.clinic.cases import RowError, rows
+from polymodal.envs.cases.rows import RowError, rows
 from polymodal.envs.clinic.table import Case, Shown, betrays, normalise
 from polymodal.media import Image, Invalid, MediaError
 
