@@ -74,6 +74,9 @@ def record(path: Path, name: str, format_: str = "16") -> None:
 def made_ptbxl(path: Path) -> Path:
     record(path / "records100", "1_lr")
     record(path / "records100", "2_lr", "212")
+    record(path / "records100", "3_lr")
+    head = path / "records100" / "3_lr.hea"
+    head.write_text(head.read_text().replace("2 100 100", "2 0.001 100"))  # a picture of 10 km
     rows = [
         (n, "7.0", codes, fold, f"records100/{file}", "x")
         for n, (codes, fold, file) in enumerate(
@@ -84,6 +87,7 @@ def made_ptbxl(path: Path) -> Path:
                 ("{'SR': 1}", 10, "../../x"),
                 ("{'SR': 1}", 10, "gone"),
                 ("{'SR': 1}", "?", "1_lr"),
+                ("{'SR': 1}", 1, "3_lr"),
             ]
         )
     ]

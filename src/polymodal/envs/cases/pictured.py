@@ -23,7 +23,7 @@ PAD = ("patient_id", "lesion_id", "img_id", "diagnostic", "fitspatrick")
 SPEED, HEIGHT = 25.0, 10.0  # paper: mm a second, mm a millivolt
 DENSE = 4  # pixels a mm
 TALL = 40  # mm of paper
-SAMPLES = 2**22  # values of one record
+LONGEST = 60.0  # seconds of a record
 
 Rows = Iterator[Sample | Invalid]
 
@@ -144,7 +144,7 @@ def ptbxl(path: Path, *, fast: bool = False) -> Rows:
         except (RowError, MediaError) as error:
             detail = error.detail if isinstance(error, RowError) else str(error)
             yield Invalid(name, f"ptbxl_database.csv:{number}", error.reason, detail)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, IndexError) as error:
             yield Invalid(name, f"ptbxl_database.csv:{number}", "broken", str(error)[:200])
 
 
@@ -159,11 +159,13 @@ def _lead(record: Path, root: Path) -> tuple[Float[np.ndarray, " t"], float]:
     n, rate = int(words[1]), float(words[2].split("/")[0])
     lead = next((i for i, one in enumerate(signals[:n]) if one[-1].upper() == "II"), 0)
     gain = re.match(r"(-?[\d.]+)(?:\((-?\d+)\))?", signals[lead][2])
-    if any(one[1] != "16" for one in signals[:n]) or not gain or not float(gain[1]) or rate <= 0:
+    if any(one[1] != "16" for one in signals[:n]) or not gain or not float(gain[1]):
         raise RowError("unsupported", f"{record.name}.hea: only format 16 with a gain is read")
     data = bytes_of(record.with_name(record.name + ".dat"))
-    if len(data) % (2 * n) or len(data) > 2 * SAMPLES:
-        raise RowError("broken", f"{record.name}.dat: {len(data):,} bytes do not fit {n} leads")
+    seconds = len(data) / (2 * n * rate) if 1 <= rate <= 100_000 else np.inf
+    if len(data) % (2 * n) or seconds > LONGEST:
+        found = f"{len(data):,} bytes of {n} leads at {rate:g} Hz"
+        raise RowError("broken", f"{record.name}.dat: {found}; up to {LONGEST:g} s of whole rows are wanted")
     values = np.frombuffer(data, "<i2").reshape(-1, n)[:, lead].astype(np.float64)
     zero = float(gain[2] if gain[2] is not None else signals[lead][4])
     return (values - zero) / float(gain[1]), rate

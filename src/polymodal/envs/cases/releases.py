@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ PICKLE = (
     'python -c "import json, pathlib, sys; from polymodal.media import pickles; '
     'pathlib.Path(sys.argv[2]).write_text(json.dumps(pickles.load(pathlib.Path(sys.argv[1]))))" '
 )
+_PAIRS = ([str, float], [str, int])
 _SLOTS: Mapping[str, str] = {"true": "yes", "false": "no", "unk": UNSURE, "1": "yes", "0": "no", "2": UNSURE}
 
 
@@ -133,6 +134,16 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class _Item:
+    """What an item of a patient's list says; `usual` as in Evidence."""
+
+    finding: str
+    answer: str
+    question: str
+    usual: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The DDXPlus release: its diseases and evidences; patients are streamed from it.
 
@@ -178,70 +189,64 @@ class Release:
         return self._rows(there[0], split)
 
     def _rows(self, file: Path, split: str) -> Iterator[Case | Invalid]:
-        default, names = self.default, {normalise(n): one.name for one in self.diseases for n in _all(one)}
+        names = {normalise(n): one.name for one in self.diseases for n in (one.name, *one.aliases)}
+        items, default = self._items(), self.default
         for n, (number, row) in enumerate(table(file, COLUMNS)):
             name = f"{split}-{n}"
             try:
                 if isinstance(row, RowError):
                     raise row
-                yield self._patient(name, split, row, default, names)
+                case = _patient(name, row, items, names, default)
+                yield replace(case, split=split)
             except RowError as error:
                 yield Invalid(name, f"{file.name}:{number}", error.reason, error.detail)
 
-    def _patient(
-        self,
-        name: str,
-        split: str,
-        row: Mapping[str, str],
-        default: dict[str, str],
-        names: Mapping[str, str],
-    ) -> Case:
-        diagnosis = names.get(normalise(row["PATHOLOGY"]))
-        if diagnosis is None:
-            raise RowError("diagnosis", f"disease {unknown(row['PATHOLOGY'], names.values())}")
-        present: dict[str, str] = {}
-        for item in literal(row, "EVIDENCES", list):
-            finding, answer = self._finding(item)
-            if usual := self.evidences[str(item).partition("_@_")[0]].usual:
-                present.setdefault(usual, "no")
-            present[finding] = answer
-        if not row["INITIAL_EVIDENCE"]:
-            raise RowError("complaint", "no INITIAL_EVIDENCE")
-        complaint, value = self._finding(row["INITIAL_EVIDENCE"])
-        pairs = literal(row, "DIFFERENTIAL_DIAGNOSIS", list)
-        if not all(
-            isinstance(p, list | tuple) and len(p) == 2 and isinstance(p[1], float | int) for p in pairs
-        ):
-            raise RowError("differential", "DIFFERENTIAL_DIAGNOSIS: a list of [name, p] is wanted")
-        one = self.evidences[row["INITIAL_EVIDENCE"].split("_@_")[0]]
-        question = next(f.question for f in one.findings if f.name == complaint)
-        sex = {"M": "male", "F": "female"}.get(row["SEX"], row["SEX"])
-        return Case(
-            name,
-            diagnosis,
-            f"{question} {value.capitalize()}.",
-            complaint,
-            ChainMap({complaint: value} | present, default),
-            told={"demographics": (f"Age {row['AGE']}, {sex}.",)},
-            group=name,
-            split=split,
-            differential={names.get(normalise(str(d)), str(d)): float(p) for d, p in pairs},
-            tags={"age": row["AGE"], "sex": row["SEX"]},
-        )
-
-    def _finding(self, item: Any) -> tuple[str, str]:
-        """The finding and answer of `E_91` or `E_54_@_V_161`."""
-        code, _, value = str(item).partition("_@_")
-        one = self.evidences.get(code)
-        if one is None:
-            raise RowError("evidence", f"evidence {unknown(code, self.evidences)}")
-        if value not in one.values:
-            raise RowError("evidence", f"evidence {code}: value {unknown(value, one.values)}")
-        return one.values[value]
+    def _items(self) -> dict[str, _Item]:
+        """What each item of a patient's list says: by `E_91` or `E_54_@_V_161`."""
+        return {
+            f"{code}_@_{value}" if value else code: _Item(name, answer, asked[name], one.usual)
+            for code, one in self.evidences.items()
+            for asked in [{finding.name: finding.question for finding in one.findings}]
+            for value, (name, answer) in one.values.items()
+        }
 
 
-def _all(one: Disease) -> tuple[str, ...]:
-    return (one.name, *one.aliases)
+def _patient(
+    name: str,
+    row: Mapping[str, str],
+    items: Mapping[str, _Item],
+    names: Mapping[str, str],
+    default: dict[str, str],
+) -> Case:
+    diagnosis = names.get(normalise(row["PATHOLOGY"]))
+    if diagnosis is None:
+        raise RowError("diagnosis", f"disease {unknown(row['PATHOLOGY'], names.values())}")
+    present: dict[str, str] = {}
+    if not row["INITIAL_EVIDENCE"]:
+        raise RowError("complaint", "no INITIAL_EVIDENCE")
+    for item in (row["INITIAL_EVIDENCE"], *literal(row, "EVIDENCES", list)):
+        said = items.get(item) if isinstance(item, str) else None
+        if said is None:
+            raise RowError("evidence", f"evidence {unknown(str(item), items)}")
+        if said.usual:
+            present.setdefault(said.usual, "no")
+        present[said.finding] = said.answer
+    pairs = literal(row, "DIFFERENTIAL_DIAGNOSIS", list)
+    if not all(isinstance(pair, list | tuple) and list(map(type, pair)) in _PAIRS for pair in pairs):
+        raise RowError("differential", "DIFFERENTIAL_DIAGNOSIS: a list of [name, p] is wanted")
+    first = items[row["INITIAL_EVIDENCE"]]
+    sex = {"M": "male", "F": "female"}.get(row["SEX"], row["SEX"])
+    return Case(
+        name,
+        diagnosis,
+        f"{first.question} {first.answer.capitalize()}.",
+        first.finding,
+        ChainMap(present, default),
+        told={"demographics": (f"Age {row['AGE']}, {sex}.",)},
+        group=name,
+        differential={names.get(normalise(disease), disease): float(p) for disease, p in pairs},
+        tags={"age": row["AGE"], "sex": row["SEX"]},
+    )
 
 
 def release(path: Path) -> Release:

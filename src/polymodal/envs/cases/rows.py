@@ -13,6 +13,7 @@ from polymodal.media.part import opened
 
 LINE = 2**24  # bytes of one row
 LITERAL = 20_000  # characters of a literal; DDXPlus's longest has 3,000
+_DECODER = json.JSONDecoder(parse_constant=int)  # int refuses NaN, which is no literal either
 
 
 class RowError(ValueError):
@@ -80,9 +81,21 @@ def literal(row: Mapping[str, str], column: str, kind: type[list[Any]] | type[di
     if len(text) > LITERAL:
         raise RowError("too_large", f"{column}: {len(text):,} characters, the limit is {LITERAL:,}")
     try:
-        found = ast.literal_eval(text.strip()) if text.strip() else kind()
+        found = _quick(text)
+        if found is None:
+            found = ast.literal_eval(text.strip()) if text.strip() else kind()
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise RowError("literal", f"{column}: no literal of a {kind.__name__}: {text[:60]!r}") from error
     if not isinstance(found, kind):
         raise RowError("literal", f"{column}: a {type(found).__name__}; a {kind.__name__} is wanted")
     return found
+
+
+def _quick(text: str) -> Any:
+    """The literal read as JSON where both say the same, in a tenth of the time; else None."""
+    if '"' in text or "\\" in text:
+        return None
+    try:
+        return _DECODER.decode(text.replace("'", '"'))
+    except (ValueError, RecursionError):
+        return None

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ def squeeze(text: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower()))
 
 
+@lru_cache(maxsize=4096)
 def normalise(name: str) -> str:
     """A diagnosis's name for comparing: what stands in parentheses removed, then as `squeeze`."""
     return squeeze(_ASIDE.sub(" ", name)) or squeeze(name)
