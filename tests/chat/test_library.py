@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polymodal.chat.library import Library, Ranked, terms
+from polymodal.chat import library
 from polymodal.media import Limits, MediaError
 
 
@@ -31,7 +31,7 @@ def folder(path: Path) -> Path:
 
 
 def test_a_folder_becomes_passages_with_sources(tmp_path: Path) -> None:
-    found = Library.read(folder(tmp_path))
+    found = library.Library.read(folder(tmp_path))
     assert [(one.source, one.title, one.text[:12]) for one in found.passages] == [
         ("a.md:3", "Fevers", "Orvane fever"),
         ("a.md:7", "Coughs", "Selby coughs"),
@@ -49,10 +49,10 @@ def test_a_folder_becomes_passages_with_sources(tmp_path: Path) -> None:
 
 
 def test_search_by_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = Library.read(folder(tmp_path)).search("the resting", 5)
+    found = library.Library.read(folder(tmp_path)).search("the resting", 5)
     assert [one.source for one in found] == ["book p. 3", "deep/b.txt:5"]
     assert found[0].score > found[1].score > 0
-    assert Library.read(tmp_path / "a.md").search("zebra of the") == ()
+    assert library.Library.read(tmp_path / "a.md").search("zebra of the") == ()
     assert "".join(capfd.readouterr()) == ""  # bm25s draws no bars
 
 
@@ -61,10 +61,10 @@ def test_bm25_by_hand() -> None:
     # n=3, mean length 5/3, df(gout)=2: idf = ln(1 + 1.5/2.5); tf / (tf + 1.5 (1 - .75 + .75 length/mean))
     idf = math.log(1.6)
     hand = [idf * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / (5 / 3))), idf / (1 + 1.5 * (0.25 + 0.75 / (5 / 3))), 0]
-    np.testing.assert_allclose(Ranked(texts).scores("Gout?"), hand, rtol=1e-6)
-    np.testing.assert_array_equal(Ranked(("", "...")).scores("gout"), [0, 0])
-    assert Ranked(()).scores("gout").shape == (0,)
-    assert terms("Do you smoke? Smokers' allergies") == ["smok", "smok", "allergy"]
+    np.testing.assert_allclose(library.Ranked(texts).scores("Gout?"), hand, rtol=1e-6)
+    np.testing.assert_array_equal(library.Ranked(("", "...")).scores("gout"), [0, 0])
+    assert library.Ranked(()).scores("gout").shape == (0,)
+    assert library.terms("Do you smoke? Smokers' allergies") == ["smok", "smok", "allergy"]
 
 
 def test_search_by_words_and_sense(tmp_path: Path) -> None:
@@ -76,25 +76,25 @@ def test_search_by_words_and_sense(tmp_path: Path) -> None:
     def encoder(texts: object) -> np.ndarray:
         return np.array([near.get(text.strip(), (1, 0)) for text in texts])  # type: ignore[attr-defined]
 
-    found = Library.read(tmp_path, encoder=encoder).search("gout now", 3)
+    found = library.Library.read(tmp_path, encoder=encoder).search("gout now", 3)
     # by words: gout, gout salt; by sense: podagra, gout
     ranks = {"gout": 1 / 61 + 1 / 62, "podagra": 1 / 61, "gout salt": 1 / 62}
     assert {one.text: one.score for one in found} == pytest.approx(ranks)
     assert [one.text for one in found] == ["gout", "podagra", "gout salt"]
-    bad = Library.read(tmp_path, encoder=lambda texts: np.zeros(3))
+    bad = library.Library.read(tmp_path, encoder=lambda texts: np.zeros(3))
     with pytest.raises(ValueError, match=r"the encoder gave \(3,\)"):
         bad.search("gout")
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("x" * 9_000 + " " + "word " * 900)
-    assert max(len(one.text) for one in Library.read(tmp_path).passages) <= 4_000
-    monkeypatch.setattr("polymodal.chat.library.MOST", 1)
-    found = Library.read(tmp_path)
+    assert max(len(one.text) for one in library.Library.read(tmp_path).passages) <= 4_000
+    monkeypatch.setattr(library, "MOST", 1)
+    found = library.Library.read(tmp_path)
     assert (len(found.passages), [one.reason for one in found.invalid]) == (1, ["too_large"])
     with pytest.raises(MediaError, match=r"no text to look up.*a\.txt: 13,501 bytes, the limit is 10"):
-        Library.read(tmp_path, limits=Limits(bytes=10))
+        library.Library.read(tmp_path, limits=Limits(bytes=10))
     with pytest.raises(MediaError, match="no such file"):
-        Library.read(tmp_path / "b")
+        library.Library.read(tmp_path / "b")
     with pytest.raises(ValueError, match="n=0"):
         found.search("x", 0)

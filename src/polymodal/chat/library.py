@@ -1,4 +1,4 @@
-"""A folder of texts to look things up in: passages with their sources, by words and by sense."""
+"""A folder of texts to look things up in: passages and sources, by words and by sense."""
 
 from __future__ import annotations
 

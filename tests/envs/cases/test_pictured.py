@@ -112,6 +112,7 @@ def test_ptbxl_is_drawn_at_its_scale(tmp_path: Path) -> None:
         "path",
         "missing",
         "broken",
+        "broken",
     ]
     written(tmp_path / "scp_statements.csv", ("", "diagnostic_class"), ("AMI", "MI"), ("SR", ""))
     one, two = samples(list(ptbxl(tmp_path))[:2])

@@ -1,4 +1,4 @@
-"""Cases from files, for research and not for care: a clinic, its patients, published sets, pictures."""
+"""Cases from files: a clinic, its patients, published sets, pictures; for research only."""
 
 from polymodal.envs.cases.found import detect, read, samples, tables
 from polymodal.envs.cases.lines import cases, learned

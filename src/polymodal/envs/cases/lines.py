@@ -1,4 +1,4 @@
-"""Cases from their file, and a clinic's tables learned from cases. For research, not for care."""
+"""Cases from their file, and a clinic's tables learned from cases; for research only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perception sets of medicine as samples: SCIN, PTB-XL and PAD-UFES-20. For research, not for care."""
+"""Pictures of medicine as samples: SCIN, PTB-XL and PAD-UFES-20; for research only."""
 
 from __future__ import annotations
 

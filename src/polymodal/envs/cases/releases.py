@@ -1,4 +1,4 @@
-"""Published case sets as cases: symptom-inquiry goals, and the DDXPlus release. For research only."""
+"""Published cases: symptom-inquiry goals and the DDXPlus release; for research only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the files that cases come in, streamed: JSON Lines, CSV and literals, with their faults."""
+"""Rows of the files that cases come in, streamed: JSON Lines, CSV, literals; and faults."""
 
 from __future__ import annotations
 

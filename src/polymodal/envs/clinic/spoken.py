@@ -1,4 +1,4 @@
-"""Patients of written cases: by the case's own sentences, or played by a chat model. For research only."""
+"""Patients of written cases, by their own sentences or a chat model; for research only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.chat import ChatModel, Store, ask, cached, system, user
-from polymodal.chat.library import Ranked
+from polymodal.chat import ChatModel, Store, ask, cached, library, system, user
 from polymodal.envs.clinic.actions import Answer, Ask
 from polymodal.envs.clinic.table import UNSURE, Case, betrays
 
@@ -59,13 +58,13 @@ def sentences(case: Case) -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=256)
-def _own(said: tuple[tuple[str, str], ...]) -> Ranked:
-    return Ranked(tuple(f"{section}: {sentence}" for section, sentence in said))
+def _own(said: tuple[tuple[str, str], ...]) -> library.Ranked:
+    return library.Ranked(tuple(f"{section}: {sentence}" for section, sentence in said))
 
 
 @lru_cache(maxsize=256)
-def _hints(sections: tuple[str, ...]) -> Ranked:
-    return Ranked(tuple(f"{section} {HINTS.get(section, '')}" for section in sections))
+def _hints(sections: tuple[str, ...]) -> library.Ranked:
+    return library.Ranked(tuple(f"{section} {HINTS.get(section, '')}" for section in sections))
 
 
 @dataclass(frozen=True, slots=True)
