@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:
-    """Samples of whatever lies at `path`, by the first system whose readers know its layout.
+    """Samples of whatever lies at `path`: cases of patients, or what the first system's readers know.
 
     Args:
         path: a folder or file.
@@ -26,26 +26,33 @@ def read(path: Path, columns: str = "") -> Iterator[Sample | Invalid]:
         FileNotFoundError: nothing there.
         ValueError: no system knows the layout; the message lists the known ones.
     """
-    refusal: ValueError | None = None
+    from polymodal.envs.cases import found
+
+    try:
+        return found.samples(path)  # first: it knows its layouts by their files' names
+    except ValueError:
+        refusal: ValueError | None = None
     for name in shelf.known():
         if importlib.util.find_spec(f"polymodal.systems.{name}.readers") is None:
             continue
+        reader = getattr(importlib.import_module(f"polymodal.systems.{name}.readers"), "read", None)
+        if reader is None:  # readers of something else than data sets
+            continue
         try:
-            found: Iterator[Sample | Invalid] = importlib.import_module(
-                f"polymodal.systems.{name}.readers"
-            ).read(path, columns)
+            rows: Iterator[Sample | Invalid] = reader(path, columns)
         except ValueError as error:
             refusal = refusal or error
         else:
-            return found
-    raise refusal or ValueError(f"{path}: no system reads data")
+            return rows
+    more = "".join(f"\n  {layout}" for layout in (*found.LAYOUTS.values(), *found.PICTURES.values()))
+    raise ValueError(f"{refusal or f'{path}: no system reads data'}{more}") from refusal
 
 
 def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[Finding], Summary]:
     """Everything that can be said of a data set before it trains.
 
     Media and duplicates (`media.check`), columns and classes (`training.leaks.columns`), and where the
-    samples name an official split, the leak audit of that split.
+    samples name an official split, the leak audit of that split, or why it is none.
 
     Args:
         path: a folder or file that `read` knows.
@@ -57,6 +64,7 @@ def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[F
         ValueError: no known layout.
     """
     from polymodal.media import Sample
+    from polymodal.media.check import Finding
     from polymodal.media.check import check as look_through
     from polymodal.training import official
     from polymodal.training.leaks import audit
@@ -73,7 +81,12 @@ def check(path: Path, columns: str = "", *, quick: bool = False) -> tuple[list[F
     findings, summary = look_through(passing())
     findings += look(kept)
     if any("split" in sample.tags for sample in kept):
-        findings += audit(kept, official(kept, seed=0), seed=0, costly=not quick)
+        try:
+            split = official(kept, seed=0)
+        except ValueError as error:  # such as a set that has no test side
+            findings.append(Finding("official split", "warning", "split", 1, (str(error),)))
+        else:
+            findings += audit(kept, split, seed=0, costly=not quick)
     rank = ("error", "warning", "note")
     once = {(one.kind, one.where): one for one in findings}  # the audit repeats some of the columns' checks
     return sorted(once.values(), key=lambda one: rank.index(one.severity)), summary

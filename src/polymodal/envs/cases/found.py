@@ -1,0 +1,148 @@
+"""Which set of cases lies at a path; its cases, its tables, and all of it as samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from polymodal.envs.cases import lines, osce, pictured, releases, saved
+from polymodal.envs.clinic.table import Case, Clinic
+from polymodal.media import Image, Invalid, Part, Sample, Text
+
+LAYOUTS: Mapping[str, str] = {
+    "cases": "cases.jsonl, and clinic.json unless its train split is to be learned from",
+    "agentclinic": "agentclinic_*.jsonl (OSCE or NEJM lines)",
+    "ddxplus": "release_evidences.json, release_conditions.json and release_*_patients (DDXPlus)",
+    "goals": "goal_set.json, or another JSON file of splits of {disease_tag, goal} (symptom inquiry)",
+}
+PICTURES: Mapping[str, str] = {
+    "scin_cases.csv": "scin_cases.csv and scin_labels.csv (SCIN)",
+    "ptbxl_database.csv": "ptbxl_database.csv and records (PTB-XL)",
+    "metadata.csv": "metadata.csv with img_id, and photos (PAD-UFES-20)",
+}
+
+
+def detect(path: Path) -> str:
+    """Which of `LAYOUTS` lies at a path, by the names of files.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: none of them; the message lists them.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    names = sorted(one.name for one in path.iterdir()) if path.is_dir() else [path.name]
+    if "cases.jsonl" in names:
+        return "cases"
+    if any(name.startswith("agentclinic_") and name.endswith(".jsonl") for name in names):
+        return "agentclinic"
+    if releases.EVIDENCES in names:
+        return "ddxplus"
+    if any(name.rpartition(".")[0].startswith("goal_") for name in names) or (
+        path.is_file() and _goals(path)
+    ):
+        return "goals"
+    known = "\n  ".join(LAYOUTS.values())
+    raise ValueError(
+        f"{path}: no cases (found {', '.join(names[:5]) or 'nothing'}). Known layouts:\n  {known}"
+    )
+
+
+def _goals(path: Path) -> bool:
+    if path.suffix != ".json":
+        return False
+    with path.open("rb") as stream:
+        return b'"disease_tag"' in stream.read(4096)
+
+
+def read(path: Path, split: str = "", *, missing: float | None = None) -> Iterator[Case | Invalid]:
+    """Cases of whatever lies at a path, streamed; those of one split, or all.
+
+    Args:
+        path: a folder or file that `detect` knows.
+        split: train, val or test; cases of any split when empty. Faults come with any.
+        missing: as for `saved.clinic`, where there is one.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no known layout, or tables that are wrong.
+    """
+    path, layout = Path(path), detect(path)
+    if layout == "ddxplus":
+        release = releases.release(path)
+        for one in (split,) if split else releases.SPLITS:
+            if split or any((path / name).is_file() for name in releases.SPLITS[one]):
+                yield from release.patients(one)
+        return
+    if layout == "goals":
+        found = releases.goals(next(iter(sorted(path.glob("goal_*")))) if path.is_dir() else path)
+    elif layout == "agentclinic":
+        found = osce.read(path)
+    else:
+        root = path if path.is_dir() else path.parent
+        clinic = saved.clinic(root, missing) if (root / "clinic.json").is_file() else None
+        found = lines.cases(path, clinic)
+    for case in found:
+        if isinstance(case, Invalid) or split in ("", case.split):
+            yield case
+
+
+def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
+    """The clinic of a path: its clinic.json, or tables learned from its train split; None for written cases.
+
+    Args:
+        path: a folder or file that `detect` knows.
+        missing: as for `saved.clinic`.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no known layout, tables that are wrong, or no train split to learn from.
+    """
+    path, layout = Path(path), detect(path)
+    root = path if path.is_dir() else path.parent
+    if layout == "agentclinic":
+        return None
+    if layout == "cases" and (root / "clinic.json").is_file():
+        return saved.clinic(root, missing)
+    if layout == "ddxplus":
+        release = releases.release(path)
+        train = release.patients("train")
+        return lines.learned(
+            train, diseases=release.diseases, findings=release.findings, default=release.default
+        )
+    return lines.learned(read(path))
+
+
+def samples(path: Path) -> Iterator[Sample | Invalid]:
+    """A set of cases, or a perception set, as samples: what a patient tells and shows, and the diagnosis.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no known layout, or a column that is not there.
+    """
+    path = Path(path)
+    for name, reader in pictured.SETS.items():
+        if (path / name).is_file() and (name != "metadata.csv" or _lesions(path / name)):
+            return reader(path)
+    detect(path)
+    return (case if isinstance(case, Invalid) else _sample(case) for case in read(path))
+
+
+def _lesions(file: Path) -> bool:
+    """Whether a metadata.csv is of PAD-UFES-20, or meant to be: many sets have a file of that name."""
+    with file.open("rb") as stream:
+        head = stream.readline(4096)
+    return b"img_id" in head or b"lesion_id" in head
+
+
+def _sample(case: Case) -> Sample:
+    parts: dict[str, Part] = {"initial": Text(case.initial)}
+    parts |= {section: Text(" ".join(told)) for section, told in case.told.items()}
+    if told := lines.stated(case):
+        parts["findings"] = Text("; ".join(f"{name}: {value}" for name, value in told.items()))
+    for kind, takes in case.artefacts.items():
+        images: list[Image] = [take.image for take in takes if take.image is not None]
+        parts |= {kind if n == 0 else f"{kind} {n + 1}": image for n, image in enumerate(images)}
+    tags = {**case.tags, **({"split": case.split} if case.split else {})}
+    return Sample(case.id, parts, case.diagnosis, case.group or None, tags)
