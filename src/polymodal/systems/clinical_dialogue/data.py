@@ -180,8 +180,8 @@ def _block(clinic: Clinic, key: tuple[int, int], poor: float, takes: int) -> Pat
     answers = _pick(rng, np.moveaxis(clinic.answers, 0, -1)[disease])
     classes = np.stack([_pick(rng, clinic.shows[one.kind][disease]) for one in clinic.artefacts], axis=1)
     worn = rng.random((BLOCK, len(clinic.artefacts), takes)) < poor
-    # Who answers no question with yes complains of the first finding of the largest random key all the same.
     complaint = np.where(answers == 0, rng.random(answers.shape), -1.0).argmax(axis=1)
+    answers[np.arange(BLOCK), complaint] = 0  # who would say yes to nothing came with something
     return Patients(disease, answers, complaint, classes, worn)
 
 
