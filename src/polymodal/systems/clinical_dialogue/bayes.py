@@ -1,335 +1,213 @@
-"""A doctor without a language model: exact inference, and the question that tells most. For research, not care.
+"""A doctor that needs no language model, and thousands of its consultations at once. For research, not care.
 
-All functions take many patients at once, a row each; one consultation is a row. Probabilities are float64,
-information is in nats. Ours, not the paper's (2505.04653): it makes "directed by uncertainty" exact.
+Ours, not the paper's (2505.04653): with exact beliefs, "directed by uncertainty" is exact too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polymodal.envs.clinic import Ask, Close, Present, Request, Retake
+from polymodal.envs.clinic import UNSURE, Ask, Close, Present, Request, Retake
+from polymodal.envs.doctor import POLICIES, RETAKES, Beds, Sight, inferred
 
 if TYPE_CHECKING:
-    from polymodal.envs.clinic import Action, Clinic, Heard, Reader, Reading
+    from polymodal.envs.clinic import Action, Clinic, Heard, Reader
     from polymodal.systems.clinical_dialogue.data import Patients
 
-POLICIES = ("eig", "split", "half", "frequent", "fixed", "random", "none", "all")
-FLOOR = 1e-6  # no evidence makes a disease less likely than this in one step
-GUARDED = 0.05  # mass of guarded diseases above which an unasked red flag goes first
-FIRST = 5  # findings that `fixed` asks for before the artefacts
-RETAKES = 2  # of each artefact
-SMOOTH = 0.4  # of the reward of `split`
-EPSILON = 0.01  # nats below which no question is worth its turn
-BLOCK = 1024
-_TINY = 1e-300
-
-Beliefs = Float[np.ndarray, "n d"]
+VALIDATE, RATIO, LEADING = 3, 3.0, 3  # the validation step: questions at most, odds to reach, diseases
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What is known of a reader of artefacts, from its validation.
+class BayesDoctor:
+    """Asks what tells most, looks at what is shown, stops when it is sure, tells its differential.
 
-    Attributes:
-        good: P(class said | true class) on takes of good quality.
-        poor: the same on poor ones.
-        share: of poor takes to be expected.
-        prior: P(class) in the reader's training, by which its `Reading.q` is divided.
-    """
-
-    good: Float[np.ndarray, "c c"]
-    poor: Float[np.ndarray, "c c"]
-    share: float
-    prior: Float[np.ndarray, " c"]
-
-    @classmethod
-    def ideal(cls, classes: int, *, good: float = 0.97, poor: float = 0.60, share: float = 0.30) -> Sight:
-        """A reader right at these rates, its errors uniform over the other classes."""
-
-        def confusion(right: float) -> Float[np.ndarray, "c c"]:
-            wrong = (1 - right) / (classes - 1)
-            return np.full((classes, classes), wrong) + np.eye(classes) * (right - wrong)
-
-        return cls(confusion(good), confusion(poor), share, np.full(classes, 1 / classes))
-
-    @property
-    def mixed(self) -> Float[np.ndarray, "c c"]:
-        """P(class said | true class) before the quality is seen."""
-        return (1 - self.share) * self.good + self.share * self.poor
-
-    def hard(self, said: Int[np.ndarray, " n"], poor: Bool[np.ndarray, " n"]) -> Float[np.ndarray, "n c"]:
-        """P(what was said | true class), by the quality of the take."""
-        return np.where(poor[:, None], self.poor[:, said].T, self.good[:, said].T)
-
-    def soft(self, q: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
-        """q(c | image) / P(c), which is P(image | c) but for a factor that all classes share."""
-        return q / self.prior
-
-
-def update(p: Beliefs, likelihood: Beliefs) -> tuple[Beliefs, Bool[np.ndarray, " n"]]:
-    """Beliefs after evidence: p L / sum(p L), L floored at 1e-6.
-
-    Returns:
-        The beliefs; and where the evidence was impossible: its chance under the beliefs was below the floor.
-    """
-    impossible = (p * likelihood).sum(axis=1) < FLOOR
-    joint = p * np.maximum(likelihood, FLOOR)
-    return joint / joint.sum(axis=1, keepdims=True), impossible
-
-
-def gains(p: Beliefs, answers: Float[np.ndarray, "s d j"]) -> Float[np.ndarray, "n j"]:
-    """Expected information gain of every question: H(p) - sum_s m_s H(p L_s / m_s), never below 0.
-
-    H(p) + sum_s [(p log p) L_s + p (L_s log L_s) - m_s log m_s] with m_s = p L_s; as answers sum to 1, the
-    first term of the sum is -H(p) and both fall away, which leaves one matrix product less an answer.
-    """
-    spread = _xlogx(answers).sum(axis=0)
-    found = np.empty((len(p), answers.shape[2]))
-    for i in range(0, len(p), BLOCK):
-        some = p[i : i + BLOCK]
-        gain = some @ spread
-        for table in answers:
-            gain -= _xlogx(some @ table)
-        found[i : i + BLOCK] = gain
-    return np.maximum(found, 0.0)
-
-
-def foreseen(
-    table: Float[np.ndarray, "d c"], seen: Float[np.ndarray, "n c"], confusion: Float[np.ndarray, "c s"]
-) -> Float[np.ndarray, "n d s"]:
-    """P(class said at the next take | disease, the takes so far).
+    A policy for `envs.play`. Before it tells, a validation step asks at most three questions that separate
+    the three leading diseases, until the first is three times as likely as the second.
 
     Args:
-        table: P(class | disease).
-        seen: P(takes so far | class) but for a factor; ones before the first.
-        confusion: P(class said | class) to be expected.
-    """
-    joint = table * seen[:, None, :]
-    return (joint / np.maximum(joint.sum(axis=2, keepdims=True), _TINY)) @ confusion
-
-
-def gain_of(p: Beliefs, answers: Float[np.ndarray, "n d s"]) -> Float[np.ndarray, " n"]:
-    """Expected information gain of one question whose table differs between patients."""
-    told = (p * _xlogx(answers).sum(axis=2)).sum(axis=1)
-    mean = (p[:, None, :] @ answers)[:, 0]
-    return np.maximum(told - _xlogx(mean).sum(axis=1), 0.0)
-
-
-def top(p: Beliefs, n: int = 3) -> Beliefs:
-    """Beliefs in the n likeliest diseases alone, for the step that separates them."""
-    if p.shape[1] <= n:
-        return p
-    least = np.partition(p, -n, axis=1)[:, -n, None]
-    kept = np.where(p >= least, p, 0.0)
-    return kept / kept.sum(axis=1, keepdims=True)
-
-
-class Choices(NamedTuple):
-    """What may come next, a column each: questions in the clinic's order, then kinds of artefact.
-
-    `score` is the policy's, `gain` the information less its cost, by which asking ends.
-    """
-
-    score: Float[np.ndarray, "n a"]
-    gain: Float[np.ndarray, "n a"]
-
-
-def scored(
-    clinic: Clinic,
-    sights: Sequence[Sight],
-    p: Beliefs,
-    seen: Sequence[Float[np.ndarray, "n c"]],
-    *,
-    policy: str = "eig",
-    weight: float = 0.0,
-    order: Float[np.ndarray, "n a"] | None = None,
-) -> Choices:
-    """Scores of every question and artefact under a policy.
-
-    Args:
-        clinic: its tables.
-        sights: of each artefact's reader.
-        p: beliefs.
-        seen: by artefact, P(takes so far | class) but for a factor.
-        policy: `eig` information less cost; `split` the reward of uncertainty of thoughts (2402.03271,
-            lambda .4); `half` the share of a first value nearest one half; `frequent` the greatest such
-            share under the present beliefs; `fixed` the same under the prior, five questions, then the
-            artefacts, then the rest; `random`; `all` (as `fixed`).
-        weight: of a question's cost against its information, lambda.
-        order: random numbers of the policy `random`.
+        clinic: the tables.
+        readers: by kind; a kind without one is not asked for.
+        sights: by kind, what is known of the reader; an ideal reader's by default.
+        policy: one of `POLICIES`.
+        turns: questions, artefacts and retakes at most.
+        tau: belief that is enough; None asks until the budget is spent.
+        weight: of a question's cost, lambda.
+        hard: whether the class that a reader says counts, by the confusion of its quality, not `Reading.q`.
+        retakes: of a poor or unreadable take.
 
     Raises:
-        ValueError: for an unknown policy.
-    """
-    if policy not in POLICIES:
-        raise ValueError(f"unknown policy {policy!r}: one of {', '.join(POLICIES)}")
-    tables = [
-        foreseen(clinic.shows[one.kind], had, sight.mixed)
-        for one, had, sight in zip(clinic.artefacts, seen, sights, strict=True)
-    ]
-    gain = np.concatenate(
-        [gains(p, clinic.answers), *([gain_of(p, t)[:, None] for t in tables])], axis=1
-    ) - weight * np.array([one.cost for one in (*clinic.findings, *clinic.artefacts)])
-    if policy == "eig":
-        return Choices(gain, gain)
-    if policy == "random" and order is not None:
-        return Choices(order, gain)
-    if policy in ("fixed", "all", "none", "random"):
-        return Choices(np.broadcast_to(_fixed(clinic), gain.shape), gain)
-    share = np.concatenate(
-        [p @ clinic.answers[0], *([1 - (p * t[:, :, 0]).sum(axis=1)[:, None] for t in tables])], axis=1
-    )
-    if policy == "frequent":
-        return Choices(share, gain)
-    if policy == "half":
-        return Choices(-np.abs(share - 0.5), gain)
-    bits = -(_xlogx(share) + _xlogx(1 - share)) / np.log(2)
-    return Choices(bits / (1 + np.abs(2 * share - 1) / SMOOTH), gain)
-
-
-def flagged(clinic: Clinic, p: Beliefs) -> Float[np.ndarray, "n a"]:
-    """Mass of the diseases that each question guards, where it exceeds .05, else 0."""
-    rows = {one.name: d for d, one in enumerate(clinic.diseases)}
-    mass = np.zeros((len(p), len(clinic.findings) + len(clinic.artefacts)))
-    for j, finding in enumerate(clinic.findings):
-        if finding.guards:
-            mass[:, j] = p[:, [rows[name] for name in finding.guards]].sum(axis=1)
-    return np.where(mass > GUARDED, mass, 0.0)
-
-
-def _fixed(clinic: Clinic) -> Float[np.ndarray, " a"]:
-    """Falling numbers in the order of `fixed`."""
-    usual = np.argsort(-(clinic.prior @ clinic.answers[0]), kind="stable")
-    first, rest = usual[:FIRST], usual[FIRST:]
-    sequence = [*first, *(len(usual) + np.arange(len(clinic.artefacts))), *rest]
-    score = np.empty(len(sequence))
-    score[sequence] = -np.arange(len(sequence), dtype=float)
-    return score
-
-
-def _xlogx(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    return np.asarray(x * np.log(np.maximum(x, _TINY)))
-
-
-class Beds:
-    """What is believed of some patients and what may still be asked of them, an array row each.
-
-    Attributes:
-        p: beliefs "n d".
-        seen: by artefact "n c", P(takes so far | class) but for a factor.
-        asked: "n j", questions put.
-        takes: "n k", takes shown; a retake competes with the questions while the last one is `worn`.
-        worn: "n k".
-        impossible: " n", whether some evidence was.
+        ValueError: an unknown policy, or a reader or sight of a kind that the clinic has not.
     """
 
-    def __init__(self, clinic: Clinic, sights: Sequence[Sight], n: int = 1, *, retake: bool = True) -> None:
-        self.clinic, self.sights, self.retake = clinic, sights, retake
-        self.p = np.tile(clinic.prior, (n, 1))
-        self.seen = [np.ones((n, len(one.classes))) for one in clinic.artefacts]
-        self.asked = np.zeros((n, len(clinic.findings)), dtype=bool)
-        self.takes = np.zeros((n, len(clinic.artefacts)), dtype=int)
-        self.worn = np.zeros((n, len(clinic.artefacts)), dtype=bool)
-        self.impossible = np.zeros(n, dtype=bool)
-
-    def answer(self, rows: Int[np.ndarray, " m"], j: Int[np.ndarray, " m"], s: Int[np.ndarray, " m"]) -> None:
-        """Patients `rows` answer questions `j` with rows `s` of the table."""
-        self._believe(rows, self.clinic.answers[s, :, j])
-        self.asked[rows, j] = True
-
-    def show(
+    def __init__(
         self,
-        rows: Int[np.ndarray, " m"],
-        k: int,
-        evidence: Float[np.ndarray, "m c"],
-        worn: Bool[np.ndarray, " m"],
-    ) -> None:
-        """Patients `rows` show artefact `k`; the evidence is P(take | class) but for a factor, 1 for none.
-
-        Takes of one artefact are independent given its class, not given the disease: E_d = sum_c A(c | d)
-        times the product over takes, so a retake enters as the ratio of E_d with and without it.
-        """
-        table, had = self.clinic.shows[self.clinic.artefacts[k].kind], self.seen[k][rows]
-        told = had * evidence
-        self.seen[k][rows] = told / np.maximum(told.max(axis=1, keepdims=True), _TINY)
-        self._believe(rows, (told @ table.T) / np.maximum(had @ table.T, _TINY))
-        self.takes[rows, k] += 1
-        self.worn[rows, k] = worn
-
-    def choose(
-        self,
+        clinic: Clinic,
+        readers: Mapping[str, Reader] | None = None,
+        sights: Mapping[str, Sight] | None = None,
         *,
         policy: str = "eig",
+        turns: int = 10,
         tau: float | None = 0.90,
         weight: float = 0.0,
-        order: Float[np.ndarray, "n a"] | None = None,
-        allowed: Bool[np.ndarray, " a"] | None = None,
-        leading: int = 0,
-    ) -> Int[np.ndarray, " n"]:
-        """The next question or artefact of every patient, as a column; -1 to stop.
+        hard: bool = False,
+        retakes: int = RETAKES,
+    ) -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"unknown policy {policy!r}: one of {', '.join(POLICIES)}")
+        kinds = [one.kind for one in clinic.artefacts]
+        if strange := sorted({*(readers or {}), *(sights or {})} - set(kinds)):
+            raise ValueError(f"{strange[0]!r} is no artefact of the clinic: one of {', '.join(kinds)}")
+        self.clinic, self.readers = clinic, dict(readers or {})
+        known = dict(sights or {})
+        self.sights = [known.get(one.kind, Sight.ideal(len(one.classes))) for one in clinic.artefacts]
+        self.policy, self.turns, self.tau, self.weight = policy, turns, tau, weight
+        self.hard, self.retakes = hard, retakes
+        self._allowed = np.array([True] * len(clinic.findings) + [kind in self.readers for kind in kinds])
+        self.start(seed=0)
 
-        Asking stops at a belief of tau, where no gain reaches .01, and where nothing is left; tau None leaves
-        only the last. A red flag that is due is asked first, and before stopping.
+    def start(self, *, seed: int, goal: str = "") -> None:
+        """Begins a consultation; the seed is of the policy `random`."""
+        self.beds = Beds(self.clinic, self.sights, retakes=self.retakes)
+        self._seed, self._spent, self._validated, self._last = seed, 0, 0, ""
+        self._order = np.random.default_rng((seed, 2)).random((1, len(self._allowed)))
 
-        Args:
-            policy: as in `scored`, as are weight and order.
-            tau: belief that is enough.
-            weight: of cost.
-            order: of the policy `random`.
-            allowed: columns that may be chosen; all by default.
-            leading: where positive, utilities are of separating so many leading diseases.
-        """
-        p = top(self.p, leading) if leading else self.p
-        score, gain = scored(
-            self.clinic, self.sights, p, self.seen, policy=policy, weight=weight, order=order
-        )
-        may = (self.takes == 0) | (self.worn & (self.takes <= RETAKES) & self.retake)
-        free = np.concatenate([~self.asked, may], axis=1)
-        if allowed is not None:
-            free = free & allowed
-        flags = np.where(free, flagged(self.clinic, self.p), 0.0)
-        column = np.where(flags > 0, 1e9 + flags, np.where(free, score, -np.inf)).argmax(axis=1)
-        done = ~free.any(axis=1)
-        if tau is not None:
-            best = np.where(free, gain, -np.inf).max(axis=1)
-            done |= ((self.p.max(axis=1) >= tau) | (best < EPSILON)) & ~flags.any(axis=1)
-        return np.where(done, -1, column)
+    def __call__(self, heard: Heard) -> Action:
+        """Takes in what was heard; asks on, or tells the differential and then closes."""
+        if self._last == "present":
+            return Close()
+        self._hear(heard)
+        column = self._choose()
+        if column < 0:
+            self._last = "present"
+            return Present(self.differential)
+        self._spent += 1
+        j = column - len(self.clinic.findings)
+        if j < 0:
+            finding = self.clinic.findings[column]
+            self._last = ""
+            self.beds.asked[0, column] = True
+            return Ask(finding.question, finding.name)
+        self._last = kind = self.clinic.artefacts[j].kind
+        return Retake(kind) if self.beds.takes[0, j] else Request(kind)
 
-    def _believe(self, rows: Int[np.ndarray, " m"], likelihood: Float[np.ndarray, "m d"]) -> None:
-        self.p[rows], impossible = update(self.p[rows], likelihood)
-        self.impossible[rows] |= impossible
+    @property
+    def differential(self) -> tuple[tuple[str, float], ...]:
+        """Diseases with what is believed of them, likeliest first."""
+        p = self.beds.p[0]
+        return tuple((self.clinic.diseases[d].name, float(p[d])) for d in np.argsort(-p, kind="stable"))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The consultation so far as JSON values; `resume` takes it up again, to the same end."""
+        beds = self.beds
+        return {
+            "seed": self._seed,
+            "spent": self._spent,
+            "validated": self._validated,
+            "last": self._last,
+            "p": beds.p[0].tolist(),
+            "seen": [had[0].tolist() for had in beds.seen],
+            "asked": beds.asked[0].tolist(),
+            "takes": beds.takes[0].tolist(),
+            "worn": beds.worn[0].tolist(),
+            "impossible": bool(beds.impossible[0]),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Takes up a consultation where `state` left it."""
+        self.start(seed=state["seed"])
+        self._spent, self._validated, self._last = state["spent"], state["validated"], state["last"]
+        beds = self.beds
+        beds.p[0], beds.asked[0] = state["p"], state["asked"]
+        beds.takes[0], beds.worn[0], beds.impossible[0] = state["takes"], state["worn"], state["impossible"]
+        for had, told in zip(beds.seen, state["seen"], strict=True):
+            had[0] = told
+
+    def _choose(self) -> int:
+        """The next column, or -1 to tell."""
+        everything = self.policy == "all"
+        if self.policy == "none" or (self._spent >= self.turns and not everything):
+            return -1
+        rows = np.zeros(1, dtype=int)
+
+        def chosen(tau: float | None, leading: int) -> int:
+            found = self.beds.choose(
+                rows, policy=self.policy, tau=tau, weight=self.weight,
+                order=self._order, allowed=self._allowed, leading=leading,
+            )  # fmt: skip
+            return int(found[0])
+
+        if self._validated == 0:
+            column = chosen(None if everything else self.tau, 0)
+            if column >= 0:
+                return column
+        second, first = np.sort(self.beds.p[0])[-2:] if self.beds.p.shape[1] > 1 else (0.0, 1.0)
+        if everything or self._validated >= VALIDATE or first >= RATIO * second:
+            return -1
+        self._validated += 1
+        return chosen(1.0, LEADING)
+
+    def _hear(self, heard: Heard) -> None:
+        """An answer of the table, or what a reader makes of a picture; anything else is no evidence."""
+        row = np.zeros(1, dtype=int)
+        names = [one.name for one in self.clinic.findings]
+        if self._last:
+            self._look(heard)
+        elif heard["finding"] in names and heard["value"]:
+            j = names.index(heard["finding"])
+            values = self.clinic.findings[j].values
+            unsure = len(self.clinic.answers) - 1
+            s = values.index(heard["value"]) if heard["value"] in values else unsure
+            if s < unsure or heard["value"] == UNSURE:
+                self.beds.answer(row, np.array([j]), np.array([s]))
+
+    def _look(self, heard: Heard) -> None:
+        """Reads a picture; one that could not be read is no evidence, and may be taken again."""
+        kinds = [one.kind for one in self.clinic.artefacts]
+        k, row = kinds.index(self._last), np.zeros(1, dtype=int)
+        classes, sight = self.clinic.artefacts[k].classes, self.sights[k]
+        evidence, worn = np.ones((1, len(classes))), heard["kind"] == self._last
+        if worn and heard["image"].size:
+            reading = self.readers[self._last](heard["image"])
+            if reading.q:
+                if tuple(reading.classes) != classes:
+                    raise ValueError(f"the reader of {self._last} knows {reading.classes}, not {classes}")
+                q = np.array([reading.q])
+                worn = reading.poor > 0.5
+                evidence = sight.hard(q.argmax(axis=1), np.array([worn])) if self.hard else sight.soft(q)
+        self.beds.show(row, k, evidence, np.array([worn]))
 
 
-def inferred(
-    clinic: Clinic, answers: Int[np.ndarray, "n j"], seen: Sequence[Float[np.ndarray, "n c"]]
-) -> Beliefs:
-    """Beliefs from all that was acquired, whoever acquired it: inference apart from acquisition.
+def concluded(
+    clinic: Clinic, told: Mapping[str, str], seen: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
+    """What exact inference makes of what a doctor acquired, so that asking is judged apart from concluding.
 
     Args:
-        clinic: its tables.
-        answers: rows of `Clinic.answers`; -1 where it was not asked.
-        seen: by artefact, P(takes | class) but for a factor; ones where there was none.
+        clinic: the tables.
+        told: by finding, the answer; the complaint included.
+        seen: by kind, P(takes | class) but for a factor.
+
+    Raises:
+        LookupError: a finding that the clinic has not.
     """
-    log = np.tile(np.log(np.maximum(clinic.prior, _TINY)), (len(answers), 1))
-    tables = np.log(np.maximum(clinic.answers, FLOOR))
-    for j in range(answers.shape[1]):
-        log += np.where(answers[:, j, None] >= 0, tables[answers[:, j], :, j], 0.0)
-    for one, had in zip(clinic.artefacts, seen, strict=True):
-        log += np.log(np.maximum(had @ clinic.shows[one.kind].T, _TINY))
-    grown = np.exp(log - log.max(axis=1, keepdims=True))
-    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+    answers = np.full((1, len(clinic.findings)), -1)
+    for name, value in told.items():
+        j = clinic.column(name)
+        values = clinic.findings[j].values
+        answers[0, j] = values.index(value) if value in values else len(clinic.answers) - 1
+    had = [np.array([seen.get(one.kind, np.ones(len(one.classes)))]) for one in clinic.artefacts]
+    p = inferred(clinic, answers, had)[0]
+    return {one.name: float(x) for one, x in zip(clinic.diseases, p, strict=True)}
 
 
 class Outcome(NamedTuple):
     """How simulated consultations ended: beliefs, turns taken, what was asked and shown."""
 
-    p: Beliefs
+    p: Float[np.ndarray, "n d"]
     right: Bool[np.ndarray, " n"]
     turns: Int[np.ndarray, " n"]
     answers: Int[np.ndarray, "n j"]  # -1 where not asked
@@ -344,7 +222,7 @@ def ladder(
     turns: int = 10,
     policy: str = "eig",
     tau: float | None = 0.90,
-    retake: bool = False,
+    retakes: int = 0,
     show: str = "all",
     quality: bool = True,
     share: float = 0.30,
@@ -361,7 +239,7 @@ def ladder(
         turns: budget of each consultation; `none` takes none, `all` as many as there are.
         policy: as in `scored`.
         tau: belief that is enough; None never stops before the budget.
-        retake: whether poor takes may be made again.
+        retakes: how often a poor take may be made again.
         show: `all`, `text` (no artefacts), `artefacts` (no questions) or `shuffled` (the next patient's).
         quality: whether the quality of a take is known; else all are read by the mixed confusion.
         share: of poor takes that the doctor expects.
@@ -376,32 +254,32 @@ def ladder(
     allowed = np.ones(order.shape[1], dtype=bool)
     allowed[: j if show == "artefacts" else 0] = False
     allowed[j if show == "text" else len(allowed) :] = False
-    beds, every = Beds(clinic, sights, n, retake=retake and quality), np.arange(n)
-    beds.answer(every, patients.complaint, np.zeros(n, dtype=int))
+    beds, live = Beds(clinic, sights, n, retakes=retakes), np.arange(n)
+    beds.answer(live, patients.complaint, np.zeros(n, dtype=int))
     spent = np.zeros(n, dtype=int)
     limit = {"none": 0, "all": allowed.size * (1 + RETAKES)}.get(policy, turns)
     for _ in range(limit):
         column = beds.choose(
-            policy=policy, tau=None if policy == "all" else tau, order=order, allowed=allowed
+            live, policy=policy, tau=None if policy == "all" else tau, order=order, allowed=allowed
         )
-        if (column < 0).all():
+        live, column = live[column >= 0], column[column >= 0]
+        if not len(live):
             break
-        spent += column >= 0
-        rows = every[(column >= 0) & (column < j)]
-        beds.answer(rows, column[rows], patients.answers[rows, column[rows]])
+        spent[live] += 1
+        asked = column < j
+        rows = live[asked]
+        beds.answer(rows, column[asked], patients.answers[rows, column[asked]])
         for k, sight in enumerate(sights):
-            rows = every[column == j + k]
+            rows = live[column == j + k]
             take = beds.takes[rows, k]
             worn, read = poor[rows, k, take], said[rows, k, take]
             evidence = sight.hard(read, worn) if quality else sight.mixed[:, read].T
-            beds.show(rows, k, evidence, worn)
+            beds.show(rows, k, evidence, worn & quality)
     right = beds.p.argmax(axis=1) == patients.disease
     return Outcome(beds.p, right, spent, np.where(beds.asked, patients.answers, -1), beds.seen)
 
 
-def _said(
-    rng: np.random.Generator, patients: Patients, sights: Sequence[Sight]
-) -> Int[np.ndarray, "n k t"]:
+def _said(rng: np.random.Generator, patients: Patients, sights: Sequence[Sight]) -> Int[np.ndarray, "n k t"]:
     """What the readers say of every take."""
     said = np.empty(patients.poor.shape, dtype=int)
     for k, sight in enumerate(sights):

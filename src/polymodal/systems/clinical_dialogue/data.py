@@ -1,4 +1,4 @@
-"""The pocket clinic: invented diseases with planted structure, and its patients. For research, not for care."""
+"""The pocket clinic: invented diseases with planted structure, and patients. For research, not care."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from polymodal.envs.artefacts import KINDS
 from polymodal.envs.clinic import UNSURE, Artefact, Case, Clinic, Disease, Finding, Shown
 
 if TYPE_CHECKING:
@@ -32,18 +33,13 @@ NOISE = (
     "headache", "a blocked nose", "poor appetite", "a dry cough", "hiccups", "a sore throat", "yawning",
     "watery eyes", "back ache", "a rumbling stomach", "restless sleep", "sneezing",
 )  # fmt: skip
-KINDS = (  # stand-in until `envs.artefacts.KINDS` is there: the same kinds, class 0 the normal one
-    Artefact("lesion", ("clear", "round even", "round patchy", "irregular even", "irregular patchy")),
-    Artefact("trace", ("normal", "slow", "fast", "irregular", "inverted T")),
-    Artefact("page", ("normal", "sodium", "potassium", "glucose", "haemoglobin")),
-)
 OWN = ((0.01, 0.48, 0.48, 0.015, 0.015), (0.01, 0.015, 0.015, 0.48, 0.48))  # by pattern
 OTHER = (0.92, 0.02, 0.02, 0.02, 0.02)
 BLOCK = 1024  # patients drawn at a time, whole, so that a patient does not depend on how many are asked for
 TAKES = 3
 
 Draw = Callable[..., "Image"]
-"""`(kind, class name, *, seed, poor)` to a picture."""
+"""`(kind, class name, *, seed, poor, take)` to a picture; the seed is of the artefact, not of the take."""
 
 
 def pocket(*, unsure: float = 0.10, kinds: Sequence[Artefact] = KINDS) -> Clinic:
@@ -76,7 +72,7 @@ def pocket(*, unsure: float = 0.10, kinds: Sequence[Artefact] = KINDS) -> Clinic
 
 
 class Patients(NamedTuple):
-    """Patients as arrays; row i is the i-th case of `patients` with the same seed."""
+    """Patients as arrays; row i is the i-th case of `Generated` with the same seed."""
 
     disease: Int[np.ndarray, " n"]
     answers: Int[np.ndarray, "n j"]  # rows of `Clinic.answers`
@@ -104,10 +100,50 @@ def drawn(clinic: Clinic, n: int, *, seed: int, poor: float = 0.30, takes: int =
     return Patients(*(np.concatenate(parts)[:n] for parts in zip(*blocks, strict=True)))
 
 
+class Generated:
+    """Cases made when they are looked at, by index, a block of arrays in memory; see `patients`."""
+
+    def __init__(
+        self, clinic: Clinic, n: int, *, seed: int, poor: float, takes: int, draw: Draw | None
+    ) -> None:
+        if n < 1:
+            raise ValueError(f"at least one patient is needed, got n={n}")
+        self.clinic, self.n, self.seed, self.poor, self.takes, self.draw = clinic, n, seed, poor, takes, draw
+        self._names = [finding.name for finding in clinic.findings]
+        rows = len(clinic.answers) - 1
+        self._values = [(*f.values, *[""] * (rows - len(f.values)), UNSURE) for f in clinic.findings]
+        self._made: dict[int, Patients] = {}
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[i] for i in range(self.n))
+
+    def __getitem__(self, index: int, /) -> Case:
+        if not 0 <= index < self.n:
+            raise IndexError(f"patient {index}: there are {self.n:,}, counted from 0")
+        b, i = divmod(index, BLOCK)
+        if b not in self._made:
+            self._made = {b: _block(self.clinic, (self.seed, b), self.poor, self.takes)}
+        some, name = self._made[b], f"pocket-{self.seed}-{index}"
+        complaint = self._names[some.complaint[i]]
+        said = [values[s] for values, s in zip(self._values, some.answers[i], strict=True)]
+        return Case(
+            id=name,
+            diagnosis=self.clinic.diseases[some.disease[i]].name,
+            initial=f"I came because of {complaint}.",
+            complaint=complaint,
+            findings=dict(zip(self._names, said, strict=True)),
+            artefacts=Takes(self.clinic, some.classes[i], some.poor[i], self.draw, (self.seed, index)),
+            group=name,
+        )
+
+
 def patients(
     clinic: Clinic, n: int, *, seed: int, poor: float = 0.30, takes: int = TAKES, draw: Draw | None = None
-) -> Iterator[Case]:
-    """The patients of `drawn` as cases, a block of them in memory at a time.
+) -> Generated:
+    """The patients of `drawn` as cases.
 
     Args:
         clinic: its tables.
@@ -115,27 +151,9 @@ def patients(
         seed: of the patients.
         poor: chance of a poor take.
         takes: of each artefact.
-        draw: makes the pictures, when a kind is first looked at; without it there are none, but truths.
+        draw: makes the pictures when a kind is first looked at; without it there are none, but truths.
     """
-    names = [finding.name for finding in clinic.findings]
-    values = [(*finding.values, UNSURE) for finding in clinic.findings]
-    rows = len(clinic.answers)
-    for b in range(-(-n // BLOCK)):
-        some = _block(clinic, (seed, b), poor, takes)
-        for i in range(min(BLOCK, n - b * BLOCK)):
-            number = b * BLOCK + i
-            disease = clinic.diseases[some.disease[i]].name
-            said = [v[-1 if s == rows - 1 else s] for v, s in zip(values, some.answers[i], strict=True)]
-            complaint = names[some.complaint[i]]
-            yield Case(
-                id=f"pocket-{seed}-{number}",
-                diagnosis=disease,
-                initial=f"I came because of {complaint}.",
-                complaint=complaint,
-                findings=dict(zip(names, said, strict=True)),
-                artefacts=Takes(clinic, some.classes[i], some.poor[i], draw, (seed, number)),
-                group=f"pocket-{seed}-{number}",
-            )
+    return Generated(clinic, n, seed=seed, poor=poor, takes=takes, draw=draw)
 
 
 class Takes(Mapping[str, tuple[Shown, ...]]):
@@ -170,8 +188,8 @@ class Takes(Mapping[str, tuple[Shown, ...]]):
         truth, poor = self._truth[k], bool(self._poor[k, t])
         if self._draw is None:
             return Shown(None, truth, poor)
-        seed = int(np.random.SeedSequence((*self._key, k, t)).generate_state(1)[0])
-        return Shown(self._draw(kind, truth, seed=seed, poor=poor), truth, poor)
+        seed = int(np.random.SeedSequence((*self._key, k)).generate_state(1)[0])
+        return Shown(self._draw(kind, truth, seed=seed, poor=poor, take=t), truth, poor)
 
 
 def _block(clinic: Clinic, key: tuple[int, int], poor: float, takes: int) -> Patients:
