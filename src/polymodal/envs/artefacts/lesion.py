@@ -57,7 +57,9 @@ def lesion(
     return np.clip(picture, 0, 255).astype(np.uint8), boxes
 
 
-def _inside(irregular: bool, rng: np.random.Generator, width: int, height: int) -> Float[np.ndarray, "h w"]:
+def _inside(
+    irregular: bool, rng: np.random.Generator, width: int, height: int
+) -> Float[np.ndarray, "h w"]:
     """1 within the border, 0 outside, about a pixel between; the border is r(angle) = r (1 + harmonics)."""
     x, y = _grid(width, height)
     cx, cy = rng.uniform(-0.18, 0.18, 2)

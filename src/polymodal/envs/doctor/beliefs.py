@@ -108,7 +108,7 @@ def foreseen(
         confusion: P(class said | class) to be expected.
     """
     joint = table * seen[:, None, :]
-    return np.asarray((joint / np.maximum(joint.sum(axis=2, keepdims=True), _TINY)) @ confusion
+    return np.asarray((joint / np.maximum(joint.sum(axis=2, keepdims=True), _TINY)) @ confusion)
 
 
 def gain_of(p: Beliefs, answers: Float[np.ndarray, "n d s"]) -> Float[np.ndarray, " n"]:
