@@ -33,7 +33,9 @@ def test_history_tells_all_but_the_pattern_and_artefacts_tell_the_pattern() -> N
 def test_patients_follow_the_tables() -> None:
     n = 6000
     some = drawn(CLINIC, n, seed=3)
-    shares = np.stack([[(some.answers[some.disease == d] == s).mean(axis=0) for d in range(18)] for s in range(3)])
+    shares = np.stack(
+        [[(some.answers[some.disease == d] == s).mean(axis=0) for d in range(18)] for s in range(3)]
+    )
     worst = np.sqrt(CLINIC.answers * (1 - CLINIC.answers) / (n / 18))
     assert (np.abs(shares - CLINIC.answers) / worst).max() < 5
     assert (some.answers[np.arange(n), some.complaint] == 0).all()

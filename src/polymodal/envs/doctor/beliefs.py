@@ -208,7 +208,9 @@ def _column(
 ) -> Int[np.ndarray, " n"]:
     """The best free column, flags first; -1 to stop."""
     flags = np.where(free, flags, 0.0)
-    column = np.where(flags > 0, 1e9 + flags, np.where(free, choices.score, -np.inf)).argmax(axis=1)
+    # Equal scores must stay equal whatever the order of sums, or a replay may ask another question.
+    score = np.where(free, choices.score.round(12), -np.inf)
+    column = np.where(flags > 0, 1e9 + flags, score).argmax(axis=1)
     done = ~free.any(axis=1)
     if tau is not None:
         best = np.where(free, choices.gain, -np.inf).max(axis=1)

@@ -37,6 +37,7 @@ class BayesDoctor:
         weight: of a question's cost, lambda.
         hard: whether the class that a reader says counts, by the confusion of its quality, not `Reading.q`.
         retakes: of a poor or unreadable take.
+        validate: questions of the validation step at most.
 
     Raises:
         ValueError: an unknown policy, or a reader or sight of a kind that the clinic has not.
@@ -54,6 +55,7 @@ class BayesDoctor:
         weight: float = 0.0,
         hard: bool = False,
         retakes: int = RETAKES,
+        validate: int = VALIDATE,
     ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"unknown policy {policy!r}: one of {', '.join(POLICIES)}")
@@ -64,7 +66,7 @@ class BayesDoctor:
         known = dict(sights or {})
         self.sights = [known.get(one.kind, Sight.ideal(len(one.classes))) for one in clinic.artefacts]
         self.policy, self.turns, self.tau, self.weight = policy, turns, tau, weight
-        self.hard, self.retakes = hard, retakes
+        self.hard, self.retakes, self.validate = hard, retakes, validate
         self._allowed = np.array([True] * len(clinic.findings) + [kind in self.readers for kind in kinds])
         self.start(seed=0)
 
@@ -145,7 +147,7 @@ class BayesDoctor:
             if column >= 0:
                 return column
         second, first = np.sort(self.beds.p[0])[-2:] if self.beds.p.shape[1] > 1 else (0.0, 1.0)
-        if everything or self._validated >= VALIDATE or first >= RATIO * second:
+        if everything or self._validated >= self.validate or first >= RATIO * second:
             return -1
         self._validated += 1
         return chosen(1.0, LEADING)
