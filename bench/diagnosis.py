@@ -1,7 +1,7 @@
 """The doctor without a language model: information gain against pgmpy, at scale, and whole consultations.
 
-Run from the project's root: `python bench/diagnosis.py`. It ends with 1 where a floor is missed. Where pgmpy is
-not installed (`pip install pgmpy`), the peer is an enumeration of every answer in plain Python.
+Run from the project's root: `python bench/diagnosis.py`. It ends with 1 where a floor is missed. Where pgmpy
+is not installed (`pip install pgmpy`), the peer is an enumeration of every answer in plain Python.
 """
 
 import importlib.util
@@ -111,8 +111,8 @@ def gain_of_all() -> bool:
     ratio = one * found.size / ours
     floor = 200 if there else 50
     print(
-        f"information gain, {PATIENTS:,} patients x 36 findings x 18 diseases x 3 answers: {ours * 1e3:.1f} ms "
-        f"(floor 50 ms); {name} {one * 1e3:.2f} ms a candidate; {ratio:,.0f} x (floor {floor} x), "
+        f"information gain, {PATIENTS:,} patients x 36 findings x 18 diseases x 3 answers: "
+        f"{ours * 1e3:.1f} ms (floor 50 ms); {name} {one * 1e3:.2f} ms a candidate; {ratio:,.0f} x (floor {floor} x), "
         f"apart by {gap:.1e}"
     )
     return ours <= 0.05 and ratio >= floor and gap <= 1e-10
@@ -168,8 +168,8 @@ def consultations() -> bool:
             early = peak()
     took, told = time.perf_counter() - start, mean(right)
     print(
-        f"{CASES:,} consultations by the Bayesian doctor: {took:.1f} s (floor 60 s), {turns / CASES:.1f} turns, "
-        f"top-1 {told.mean:.3f} [{told.low:.3f}, {told.high:.3f}]; memory grew by {peak() - early:.1f} MB "
+        f"{CASES:,} consultations by the Bayesian doctor: {took:.1f} s (floor 60 s), "
+        f"{turns / CASES:.1f} turns, top-1 {told.mean:.3f} [{told.low:.3f}, {told.high:.3f}]; memory grew by {peak() - early:.1f} MB "
         "after the first fifth (floor 20 MB)"
     )
     return took <= 60 and peak() - early < 20
@@ -185,10 +185,8 @@ def bars() -> bool:
 
     def gap(name: str, a: np.ndarray, b: np.ndarray) -> float:
         told = difference(None, a.astype(float), b.astype(float))
-        seeds = (a.astype(float) - b).reshape(SEEDS, -1).mean(axis=1)
-        print(
-            f"  {name}: {told.mean:+.3f} [{told.low:+.3f}, {told.high:+.3f}], by seed {seeds.round(3).tolist()}"
-        )
+        seeds = (a.astype(float) - b).reshape(SEEDS, -1).mean(axis=1).round(3).tolist()
+        print(f"  {name}: {told.mean:+.3f} [{told.low:+.3f}, {told.high:+.3f}], by seed {seeds}")
         return float(told.low)
 
     good = True

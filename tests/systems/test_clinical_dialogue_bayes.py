@@ -54,16 +54,17 @@ def test_ladder_is_that_of_the_page(turns: int) -> None:
 
 
 def test_quality_nothing_and_everything_are_those_of_the_page() -> None:
-    curve = {0.0: (0.86, 0.86, 0.86), 0.6: (0.73, 0.86, 0.73), 0.9: (0.69, 0.79, 0.62)}
+    curve = {0.6: (0.73, 0.86, 0.73), 0.9: (0.69, 0.79, 0.62)}
     for poor, told in curve.items():
         for arm, right in zip(({}, {"retakes": 9}, {"quality": False}), told, strict=True):
             found = ran(poor, turns=12, share=poor, **arm)
             assert found.right.mean() == pytest.approx(right, abs=0.05), (poor, arm)
     assert ran(policy="none").right.mean() == pytest.approx(0.16, abs=0.05)
-    assert ran(policy="all").right.mean() == pytest.approx(0.82, abs=0.05)
-    assert ran(0.0, policy="all").right.mean() == pytest.approx(0.87, abs=0.05)
     assert ran(policy="none").turns.max() == 0
-    assert ran(policy="all").turns.tolist() == [38] * N
+    for poor, right in ((0.3, 0.82), (0.0, 0.87)):
+        found = ladder(CLINIC, drawn(CLINIC, 500, seed=0, poor=poor), seed=0, policy="all")
+        assert found.right.mean() == pytest.approx(right, abs=0.05)
+        assert found.turns.tolist() == [38] * 500
 
 
 def test_order_of_the_policies_and_what_stopping_saves() -> None:
@@ -125,7 +126,7 @@ READERS = {kind: reader(kind) for kind in KINDS}
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_doctor_in_the_consultation_is_the_ladder_case_by_case(hard: bool) -> None:
-    n = 40
+    n = 30
     _, env = staged(n)
     told = ladder(CLINIC, drawn(CLINIC, n, seed=4), seed=4, retakes=2)
     doctor = BayesDoctor(CLINIC, READERS, hard=hard, validate=0)
@@ -137,9 +138,7 @@ def test_doctor_in_the_consultation_is_the_ladder_case_by_case(hard: bool) -> No
         shown = episode[-2].action
         assert isinstance(shown, Present)
         assert sum(p for _, p in shown.differential) == pytest.approx(1)
-        assert [p for _, p in shown.differential] == sorted(told.p[i].tolist(), reverse=True) or np.allclose(
-            [p for _, p in shown.differential], np.sort(told.p[i])[::-1], atol=1e-9
-        )
+        assert np.allclose([p for _, p in shown.differential], np.sort(told.p[i])[::-1], atol=1e-9)
         assert len(episode) - 2 == told.turns[i]
         assert sum(turn.reward for turn in episode) == told.right[i]
         retaken += sum(isinstance(turn.action, Retake) for turn in episode)

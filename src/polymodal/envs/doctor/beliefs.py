@@ -166,22 +166,19 @@ def scored(
     """
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}: one of {', '.join(POLICIES)}")
-    tables = [
-        foreseen(clinic.shows[one.kind], had, sight.mixed)
+    shown = [
+        _shown(p, clinic.shows[one.kind], had, sight.mixed)
         for one, had, sight in zip(clinic.artefacts, seen, sights, strict=True)
     ]
-    gain = np.concatenate(
-        [gains(p, clinic.answers), *([gain_of(p, t)[:, None] for t in tables])], axis=1
-    ) - weight * np.array([*(f.cost for f in clinic.findings), *(one.cost for one in clinic.artefacts)])
+    costs = np.array([*(f.cost for f in clinic.findings), *(one.cost for one in clinic.artefacts)])
+    gain = np.column_stack([gains(p, clinic.answers), *(told for told, _ in shown)]) - weight * costs
     if policy == "eig":
         return Choices(gain, gain)
     if policy == "random" and order is not None:
         return Choices(order, gain)
     if policy in ("fixed", "all", "none", "random"):
         return Choices(np.broadcast_to(_fixed(clinic), gain.shape), gain)
-    share = np.concatenate(
-        [p @ clinic.answers[0], *([1 - (p * t[:, :, 0]).sum(axis=1)[:, None] for t in tables])], axis=1
-    )
+    share = np.column_stack([p @ clinic.answers[0], *(1 - first for _, first in shown)])
     if policy == "frequent":
         return Choices(share, gain)
     if policy == "half":
@@ -216,6 +213,21 @@ def _column(
         best = np.where(free, choices.gain, -np.inf).max(axis=1)
         done |= ((p.max(axis=1) >= tau) | (best < EPSILON)) & ~flags.any(axis=1)
     return np.where(done, -1, column)
+
+
+def _shown(
+    p: Beliefs,
+    table: Float[np.ndarray, "d c"],
+    seen: Float[np.ndarray, "n c"],
+    confusion: Float[np.ndarray, "c s"],
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Gain of an artefact's next take, and the chance that the first class is said; the same before takes."""
+    told, first = np.empty(len(p)), np.empty(len(p))
+    new = (seen == 1).all(axis=1)
+    shared, own = table @ confusion, foreseen(table, seen[~new], confusion)
+    told[new], told[~new] = gains(p[new], shared.T[:, :, None])[:, 0], gain_of(p[~new], own)
+    first[new], first[~new] = p[new] @ shared[:, 0], (p[~new] * own[:, :, 0]).sum(axis=1)
+    return told, first
 
 
 def _fixed(clinic: Clinic) -> Float[np.ndarray, " a"]:
