@@ -112,8 +112,8 @@ def gain_of_all() -> bool:
     floor = 200 if there else 50
     print(
         f"information gain, {PATIENTS:,} patients x 36 findings x 18 diseases x 3 answers: "
-        f"{ours * 1e3:.1f} ms (floor 50 ms); {name} {one * 1e3:.2f} ms a candidate; {ratio:,.0f} x (floor {floor} x), "
-        f"apart by {gap:.1e}"
+        f"{ours * 1e3:.1f} ms (floor 50 ms); {name} {one * 1e3:.2f} ms a candidate; {ratio:,.0f} x "
+        f"(floor {floor} x), apart by {gap:.1e}"
     )
     return ours <= 0.05 and ratio >= floor and gap <= 1e-10
 
@@ -169,8 +169,8 @@ def consultations() -> bool:
     took, told = time.perf_counter() - start, mean(right)
     print(
         f"{CASES:,} consultations by the Bayesian doctor: {took:.1f} s (floor 60 s), "
-        f"{turns / CASES:.1f} turns, top-1 {told.mean:.3f} [{told.low:.3f}, {told.high:.3f}]; memory grew by {peak() - early:.1f} MB "
-        "after the first fifth (floor 20 MB)"
+        f"{turns / CASES:.1f} turns, top-1 {told.mean:.3f} [{told.low:.3f}, {told.high:.3f}]; "
+        f"memory grew by {peak() - early:.1f} MB after the first fifth (floor 20 MB)"
     )
     return took <= 60 and peak() - early < 20
 

@@ -1,4 +1,4 @@
-"""Doctors of a simulated clinic: exact beliefs and what to ask next. For research, not for care."""
+"""A simulated clinic's doctor, for research and not care: beliefs, and what to ask."""
 
 from polymodal.envs.doctor.beliefs import (
     EPSILON,

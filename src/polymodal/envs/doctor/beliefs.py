@@ -1,6 +1,6 @@
-"""Exact beliefs over a clinic's diseases, and the question that tells most. For research, not for care.
+"""Exact beliefs over a clinic's diseases, and the question that tells most.
 
-All functions take many patients at once, a row each; one consultation is a row. Probabilities are float64,
+For research, not for care. All functions take many patients at once, a row each; one consultation is a row. Probabilities are float64,
 information is in nats.
 """
 

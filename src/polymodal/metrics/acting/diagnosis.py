@@ -1,4 +1,4 @@
-"""Scores of a consultation: its differential, its course, what was asked and what was claimed.
+"""Scores of a consultation: its differential, its course, what was asked and claimed.
 
 A function scores one consultation; its values over consultations go to `mean`, `difference` and the like.
 Names of diseases are compared without case, blanks, punctuation and what stands in parentheses.

@@ -1,4 +1,4 @@
-"""The pocket clinic: invented diseases with planted structure, and patients. For research, not care."""
+"""The pocket clinic: invented diseases with planted structure. For research, not care."""
 
 from __future__ import annotations
 
