@@ -1,7 +1,7 @@
 """Exact beliefs over a clinic's diseases, and the question that tells most.
 
-For research, not for care. All functions take many patients at once, a row each; one consultation is a row. Probabilities are float64,
-information is in nats.
+For research, not for care. All functions take many patients at once, a row each; one consultation is a
+row. Probabilities are float64, information is in nats.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Sight:
 
     def soft(self, q: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
         """q(c | image) / P(c), which is P(image | c) but for a factor that all classes share."""
-        return q / self.prior
+        return np.asarray(q / self.prior)
 
 
 def update(p: Beliefs, likelihood: Beliefs) -> tuple[Beliefs, Bool[np.ndarray, " n"]]:

@@ -1,6 +1,7 @@
 """A doctor that needs no language model, and thousands of its consultations at once.
 
-For research, not for care. Ours, not the paper's (2505.04653): with exact beliefs, "directed by uncertainty" is exact too.
+For research, not for care. Ours, not the paper's (2505.04653): with exact beliefs, "directed by
+uncertainty" is exact too.
 """
 
 from __future__ import annotations
