@@ -206,6 +206,8 @@ def test_wrong_settings_are_named() -> None:
         BayesDoctor(CLINIC, policy="best")
     with pytest.raises(ValueError, match="'xray' is no artefact"):
         BayesDoctor(CLINIC, {"xray": READERS["page"]})
+    with pytest.raises(ValueError, match="unknown show 'pictures'"):
+        ladder(CLINIC, some(), seed=0, show="pictures")
     doctor = BayesDoctor(CLINIC, {"page": lambda _: Reading("page", ("a", "b"), (0.5, 0.5))})
     doctor._last = "page"
     with pytest.raises(ValueError, match="the reader of page knows"):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from polymodal.envs.clinic import Action, Clinic, Heard, Reader
     from polymodal.systems.clinical_dialogue.data import Patients
 
+SHOW = ("all", "text", "artefacts", "shuffled")
 VALIDATE, RATIO, LEADING = 3, 3.0, 3  # the validation step: questions at most, odds to reach, diseases
 
 
@@ -242,11 +243,16 @@ def ladder(
         turns: budget of each consultation; `none` takes none, `all` as many as there are.
         policy: as in `scored`.
         tau: belief that is enough; None never stops before the budget.
-        retakes: how often a poor take may be made again.
+        retakes: how often a poor take may be made again, as far as takes were drawn.
         show: `all`, `text` (no artefacts), `artefacts` (no questions) or `shuffled` (the next patient's).
         quality: whether the quality of a take is known; else all are read by the mixed confusion.
         share: of poor takes that the doctor expects.
+
+    Raises:
+        ValueError: an unknown `show` or policy.
     """
+    if show not in SHOW:
+        raise ValueError(f"unknown show {show!r}: one of {', '.join(SHOW)}")
     n, j = patients.answers.shape
     sights = [Sight.ideal(len(one.classes), share=share) for one in clinic.artefacts]
     rng = np.random.default_rng((seed, 1))
@@ -257,7 +263,7 @@ def ladder(
     allowed = np.ones(order.shape[1], dtype=bool)
     allowed[: j if show == "artefacts" else 0] = False
     allowed[j if show == "text" else len(allowed) :] = False
-    beds, live = Beds(clinic, sights, n, retakes=retakes), np.arange(n)
+    beds, live = Beds(clinic, sights, n, retakes=min(retakes, poor.shape[2] - 1)), np.arange(n)
     beds.answer(live, patients.complaint, np.zeros(n, dtype=int))
     spent = np.zeros(n, dtype=int)
     limit = {"none": 0, "all": allowed.size * (1 + RETAKES)}.get(policy, turns)
