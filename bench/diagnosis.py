@@ -15,13 +15,13 @@ import numpy as np
 from clock import seconds
 
 from polymodal.envs.clinic import Clinic, Reading
+from polymodal.envs.clinic.generated import drawn, patients
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.doctor import Beds, Sight, gains
+from polymodal.envs.doctor import BayesDoctor, Beds, Sight, gains, ladder
 from polymodal.envs.play import play
 from polymodal.media import Image
 from polymodal.metrics import difference, mean
-from polymodal.systems.clinical_dialogue.bayes import BayesDoctor, ladder
-from polymodal.systems.clinical_dialogue.data import drawn, patients, pocket
+from polymodal.systems.clinical_dialogue.data import pocket
 
 PATIENTS, CASES, SEEDS = 2_000, 1_500, 5
 LARGE = (5_000, 300, 100)  # patients, findings, diseases

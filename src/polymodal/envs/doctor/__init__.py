@@ -1,5 +1,6 @@
 """A simulated clinic's doctor, for research and not care: beliefs, and what to ask."""
 
+from polymodal.envs.doctor.bayes import BayesDoctor, concluded
 from polymodal.envs.doctor.beliefs import (
     EPSILON,
     FLOOR,
@@ -17,10 +18,11 @@ from polymodal.envs.doctor.beliefs import (
     top,
     update,
 )
+from polymodal.envs.doctor.ladder import Outcome, ladder
 
 # fmt: off
 __all__ = [
-    "EPSILON", "FLOOR", "POLICIES", "RETAKES", "Beds", "Choices", "Sight", "flagged", "foreseen", "gain_of",
-    "gains", "inferred", "scored", "top", "update",
+    "EPSILON", "FLOOR", "POLICIES", "RETAKES", "BayesDoctor", "Beds", "Choices", "Outcome", "Sight",
+    "concluded", "flagged", "foreseen", "gain_of", "gains", "inferred", "ladder", "scored", "top", "update",
 ]
 # fmt: on

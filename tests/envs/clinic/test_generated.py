@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from polymodal.envs.clinic import UNSURE
+from polymodal.envs.clinic.generated import drawn, patients
 from polymodal.media import Image
-from polymodal.systems.clinical_dialogue.data import NOISE, drawn, patients, pocket
+from polymodal.systems.clinical_dialogue.data import NOISE, pocket
 
 CLINIC = pocket()
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from polymodal.envs.clinic import Close, Present, Reading, Retake, Shown
+from polymodal.envs.clinic.generated import Patients, drawn, patients
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.doctor import Sight, inferred
+from polymodal.envs.doctor import BayesDoctor, Outcome, Sight, concluded, inferred, ladder
 from polymodal.envs.play import play
 from polymodal.media import Image
 from polymodal.metrics import difference
-from polymodal.systems.clinical_dialogue import bayes
-from polymodal.systems.clinical_dialogue.bayes import BayesDoctor, Outcome, concluded, ladder
-from polymodal.systems.clinical_dialogue.data import Patients, drawn, patients, pocket
+from polymodal.systems.clinical_dialogue.data import pocket
 
 CLINIC = pocket()
 KINDS = {one.kind: one.classes for one in CLINIC.artefacts}
@@ -98,7 +97,7 @@ def test_inference_on_what_was_acquired_is_the_same_whoever_acquired_it() -> Non
 def staged(n: int) -> tuple[list[Any], Consultation]:
     """Cases whose pictures hold what the ladder's readers say of them: the class said, the quality."""
     group = Patients(*(part[:n] for part in drawn(CLINIC, n, seed=4)))
-    said = bayes._said(np.random.default_rng((4, 1)), group, [Sight.ideal(5)] * 3)
+    said = _said(np.random.default_rng((4, 1)), group, [Sight.ideal(5)] * 3)
 
     def takes(i: int, k: int) -> tuple[Shown, ...]:
         pixels = [np.array([[[said[i, k, t], group.poor[i, k, t], 0]]], np.uint8) for t in range(3)]
