@@ -12,6 +12,7 @@ from polymodal.envs.clinic import Close, Present, Reading, Retake, Shown
 from polymodal.envs.clinic.generated import Patients, drawn, patients
 from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.doctor import BayesDoctor, Outcome, Sight, concluded, inferred, ladder
+from polymodal.envs.doctor.ladder import _said
 from polymodal.envs.play import play
 from polymodal.media import Image
 from polymodal.metrics import difference
