@@ -1,0 +1,1 @@
+"""Consultations that ask for what they do not yet know; for research, not for care."""
