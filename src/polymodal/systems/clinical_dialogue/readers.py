@@ -103,7 +103,9 @@ class PictureReader:
         small = np.asarray(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
         q, poor = self.probabilities(small[None])
         said = self.classes[int(q[0].argmax())]
-        signs: tuple[Sign, ...] = (Sign(self.kind, said, spot(image) if self.kind == "lesion" else whole(image)),)
+        signs: tuple[Sign, ...] = (
+            Sign(self.kind, said, spot(image) if self.kind == "lesion" else whole(image)),
+        )
         if self.kind == "trace" and poor[0] < 0.5:
             signs += rhythm(image)
         return Reading(self.kind, self.classes, tuple(q[0].tolist()), float(poor[0]), signs)
