@@ -10,7 +10,8 @@ from polymodal.systems.clinical_dialogue.readers import PictureReader, Pictures,
 
 @pytest.fixture(scope="module")
 def reader():
-    return train("lesion", seed=0, n=384, epochs=4)
+    some, val = drawn("lesion", 320, seed=0), drawn("lesion", 120, seed=0, split="val")
+    return learn("lesion", classes_of("lesion"), some, val, seed=0, epochs=5, batch=16)
 
 
 def test_a_reader_learns_and_knows_how_far_to_trust_itself(reader):
@@ -89,6 +90,7 @@ def test_the_same_seed_trains_the_same_reader_of_anyones_pictures():
     assert 0 <= top < bottom <= 64
 
 
-def test_pages_are_not_trained_for():
+def test_drawn_pictures_train_and_pages_need_none():
+    assert train("trace", seed=0, n=16, epochs=1).classes == classes_of("trace")
     with pytest.raises(ValueError, match="read_page"):
         train("page", seed=0)
