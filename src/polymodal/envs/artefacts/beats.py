@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -69,7 +70,7 @@ def peaks(volts: Float[np.ndarray, " t"], *, rate: int) -> Int[np.ndarray, " n"]
         ModuleNotFoundError: without the extra `[signals]`; the message holds the pip line.
     """
     try:
-        from neurokit2 import ecg_peaks
+        from neurokit2 import ecg_peaks  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         hint = 'finding beats needs neurokit2; install it with: pip install "polymodal[signals]"'
         raise ModuleNotFoundError(hint, name="neurokit2") from None
@@ -111,7 +112,7 @@ def line(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[Float[np.ndarray, " w"], B
 def _wave(volts: Float[np.ndarray, " t"], times: Float[np.ndarray, " n"]) -> int:
     """The sign of T: its height .16 to .42 of a beat after R, above the level between T and the next P."""
     tall = []
-    for here, after in zip(times[:-1], times[1:], strict=True):
+    for here, after in pairwise(times.tolist()):
         beat = after - here
         late = volts[round((here + 0.16 * beat) * RATE) : round((here + 0.42 * beat) * RATE)]
         rest = volts[round((here + 0.50 * beat) * RATE) : round((here + 0.68 * beat) * RATE)]

@@ -34,7 +34,7 @@ class Drawn:
         kind: of the artefact.
         truth: its class.
         poor: whether it was drawn as a poor take.
-        boxes: left, top, right, bottom of what is to be found, by name: the lesion, the trace, the page's rows.
+        boxes: left, top, right, bottom of the lesion, the trace, or the page's rows, by name.
         tags: `tone` of a lesion's skin.
     """
 
@@ -46,7 +46,7 @@ class Drawn:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def classes(kind: str) -> tuple[str, ...]:
+def classes_of(kind: str) -> tuple[str, ...]:
     """The classes of a kind.
 
     Raises:
@@ -84,8 +84,8 @@ def draw(
     Raises:
         ValueError: an unknown kind, class or tone; a side under 16 pixels.
     """
-    if cls not in classes(kind):
-        raise ValueError(f"no {kind} of class {cls!r}; known: {', '.join(classes(kind))}")
+    if cls not in classes_of(kind):
+        raise ValueError(f"no {kind} of class {cls!r}; known: {', '.join(classes_of(kind))}")
     if tone and tone not in TONED:
         raise ValueError(f"no skin tone {tone!r}; known: {', '.join(TONED)}")
     width, height = size or SIZES[kind]

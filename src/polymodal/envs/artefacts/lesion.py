@@ -20,7 +20,7 @@ TONES = {  # red, green, blue; lightest first
     "VI": (98, 68, 52),
 }
 DARKER = np.array([62.0, 56.0, 40.0])  # a spot is this much darker on every tone, so that none is harder
-PATCH = 0.7  # sd of a patchy fill, in shares of DARKER
+PATCH = 0.45  # sd of a patchy fill, in shares of DARKER
 IRREGULAR = (0.15, 0.30)  # share of the radius by which the border's harmonics swing
 ROUND = 0.02
 
@@ -43,7 +43,7 @@ def lesion(
     shade = slope * (x * np.cos(turn) + y * np.sin(turn)) + _cloud(rng, 12, width, height) * 3
     picture = skin + shade[..., None] + rng.normal(0, 2.5, (height, width, 1))
     for _ in range(rng.integers(0, 4)):  # freckles, on every class
-        fx, fy, size = rng.uniform(-0.95, 0.95, 2).tolist() + [rng.uniform(0.03, 0.05)]
+        (fx, fy), size = rng.uniform(-0.95, 0.95, 2), rng.uniform(0.03, 0.05)
         near = np.exp(-((x - fx) ** 2 + (y - fy) ** 2) / size**2)
         picture -= near[..., None] * DARKER * 0.5
     boxes: dict[str, Box] = {}
@@ -51,15 +51,13 @@ def lesion(
         inside = _inside(cls.startswith("irregular"), rng, width, height)
         patchy = cls.endswith("patchy")
         fill = 1 + (PATCH * _cloud(rng, 8, width, height) if patchy else 0 * x)
-        picture -= (inside * np.clip(fill, 0.25, 2))[..., None] * DARKER * rng.uniform(0.9, 1.1)
+        picture -= (inside * np.clip(fill, 0.45, 1.8))[..., None] * DARKER * rng.uniform(0.9, 1.1)
         rows, columns = np.nonzero(inside.max(1) > 0.5)[0], np.nonzero(inside.max(0) > 0.5)[0]
         boxes["lesion"] = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     return np.clip(picture, 0, 255).astype(np.uint8), boxes
 
 
-def _inside(
-    irregular: bool, rng: np.random.Generator, width: int, height: int
-) -> Float[np.ndarray, "h w"]:
+def _inside(irregular: bool, rng: np.random.Generator, width: int, height: int) -> Float[np.ndarray, "h w"]:
     """1 within the border, 0 outside, about a pixel between; the border is r(angle) = r (1 + harmonics)."""
     x, y = _grid(width, height)
     cx, cy = rng.uniform(-0.18, 0.18, 2)

@@ -56,7 +56,7 @@ FACTOR = (1.3, 2.0)  # how far out of its range a value is
 def value(analyte: Analyte, side: str, rng: np.random.Generator) -> str:
     """A value as printed: within the range, or out of it on a side by a factor of 1.3 to 2."""
     low, high = Decimal(analyte.low), Decimal(analyte.high)
-    factor, share = Decimal(str(round(rng.uniform(*FACTOR), 3))), Decimal(str(round(rng.uniform(0.1, 0.9), 3)))
+    factor, share = (Decimal(str(round(x, 3))) for x in (rng.uniform(*FACTOR), rng.uniform(0.1, 0.9)))
     found = {"high": high * factor, "low": low / factor}.get(side, low + (high - low) * share)
     return str(found.quantize(Decimal(1).scaleb(-analyte.digits())))
 

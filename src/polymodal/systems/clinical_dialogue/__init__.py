@@ -1,1 +1,1 @@
-"""Consultations that ask for what they do not know (2505.04653); for research, not care."""
+"""Consultations that ask for what they do not yet know; for research, not for care."""
