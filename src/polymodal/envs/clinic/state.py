@@ -172,8 +172,8 @@ def _fixed(value: Any) -> Any:
 def supported(claims: Sequence[Noted], talk: Sequence[Line], artefacts: Sequence[Seen]) -> tuple[bool, ...]:
     """Whether each claim's source says what it claims; a claim that cannot be checked is not supported.
 
-    What was said in answer to a question about a finding must be that finding, with that value; free words
-    must hold the claim's quote. What was seen must be among the readings of that artefact.
+    Where a table patient answered, the claim must be the finding that was asked for, with the value given;
+    free words must hold the claim's quote. What was seen must be among the readings of that artefact.
     """
     shown = {one.digest: one.findings for one in artefacts}
     return tuple(_holds(claim, talk, shown) for claim in claims)
@@ -185,7 +185,7 @@ def _holds(claim: Noted, talk: Sequence[Line], shown: Mapping[str, tuple[str, ..
     if not 0 <= claim.source < len(talk):
         return False
     line = talk[claim.source]
-    if line.finding:
+    if line.finding and line.value:
         return (claim.name, claim.status) == (line.finding, status_of(line.value))
     quote = _words(claim.quote)
     return bool(quote) and f" {quote} " in f" {_words(line.said)} "

@@ -1,4 +1,4 @@
-"""The state-aware dialogue around any chat model, and plain prompting beside it; for research, not for care."""
+"""State-aware dialogue around any chat model, and plain prompting beside it; for research, not for care."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ class Doctor(Chair):
                 if asks or self._gate("go_on", otherwise=True):
                     return self._step(self._ask("reply")) or self._fallback()
             self.state = self.state.moved("validate")
-        if self._left > 0 and self.state.counts.get("separating", 0) < SEPARATING:
-            if not self._gate("valid", otherwise=False):
-                self.state = self.state.counted(separating=1)
-                return self._step(self._ask("separate")) or self._fallback()
+        more = self._left > 0 and self.state.counts.get("separating", 0) < SEPARATING
+        if more and not self._gate("valid", otherwise=False):
+            self.state = self.state.counted(separating=1)
+            return self._step(self._ask("separate")) or self._fallback()
         return self._present()
 
     def _ask(self, stage: str) -> dict[str, Any] | None:
@@ -141,12 +141,8 @@ class Doctor(Chair):
 
     def _block(self, calls: Sequence[str]) -> dict[str, Any]:
         kept = {name: value for name, value in asdict(self.state).items() if name not in ("trail", "counts")}
-        return {
-            **kept,
-            **super()._block(calls),
-            "heard": asdict(self.state.talk[-1]),
-            "library": self._library,
-        }
+        now = {"heard": asdict(self.state.talk[-1]), "library": self._library, "gap": self.gap}
+        return {**super()._block(calls), **kept, **now}
 
     def _update(self) -> bool:
         """Note what was heard and seen. Returns whether it is news that reopens a history."""
@@ -212,7 +208,7 @@ class Doctor(Chair):
         self.state = replace(self.state, gaps=tuple(gaps))
 
     def _fallback(self) -> Action:
-        """A step without the model's words: the first gap that was not asked for yet, else an open question."""
+        """A step without the model's words: the first gap not asked for yet, else an open question."""
         self.state = self.state.counted(fallbacks=1)
         done = {line.reply for line in self.state.talk}
         for gap in self.state.gaps:
@@ -261,7 +257,7 @@ class Doctor(Chair):
 
 @dataclass(kw_only=True)
 class Plain(Chair):
-    """The same model with plain prompting: one call a turn asks, requests or ends; then differential and plan.
+    """The same model with plain prompting: one call a turn asks, requests or ends; one more concludes.
 
     Attributes:
         budget: calls and tokens of the state-aware arm on the same case; spent on votes of self-consistency,
@@ -307,7 +303,7 @@ class Plain(Chair):
 
 
 def ballot(text: str) -> str | None:
-    """The vote of a plain reply: its step and what that is about, or its first diagnosis; None for no JSON."""
+    """The vote of a plain reply: its step and its subject, or its first diagnosis; None for no JSON."""
     data, _ = read(Reply(assistant(text)), {"type": "object"})
     if data is None:
         return None
