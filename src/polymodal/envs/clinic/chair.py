@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from polymodal.chat import ChatModel, Usage, ask, system, user
@@ -21,7 +21,7 @@ from polymodal.envs.clinic.actions import (
     Request,
     Retake,
 )  # fmt: skip
-from polymodal.envs.clinic.state import OTHER, Line, Seen, State, names
+from polymodal.envs.clinic.state import OTHER, Line, Seen, State, names, plain
 from polymodal.media import Image
 
 ROLE = (
@@ -132,8 +132,8 @@ class Chair:
         }
         block["terms"] = [*self.terms]
         block["left"] = {"questions": self._left, "retakes": self._retakes}
-        block["talk"] = [asdict(line) for line in self.state.talk]
-        block["artefacts"] = [asdict(seen) for seen in self.state.artefacts]
+        block["talk"] = self.state.talk
+        block["artefacts"] = self.state.artefacts
         if self._reading:
             found = [{"name": name, **place} for name, place in read_off(self._reading).items()]
             q = dict(zip(self._reading.classes, self._reading.q, strict=False))
@@ -148,7 +148,7 @@ class Chair:
     def _call(self, model: ChatModel, calls: Sequence[str], words: str, schema: Any) -> dict[str, Any] | None:
         """One schema-checked call with one re-ask; what fails is counted and None."""
         shown = (self._picture,) if self._picture and self.look else ()
-        told = words + "\n" + json.dumps(self._block(calls), ensure_ascii=False)
+        told = words + "\n" + json.dumps(self._block(calls), default=plain, ensure_ascii=False)
         seed = derived(*calls, len(self.state.talk), seed=self.seed)
         asked = ask(model, system(ROLE), user(told, *shown), schema=schema, seed=seed)
         self.usage += asked.usage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polymodal.envs.clinic.table import UNSURE
@@ -119,7 +119,9 @@ class State:
 
     def to_json(self) -> str:
         """One line of JSON; equal states give equal bytes."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return json.dumps(
+            plain(self), default=plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        )
 
     @staticmethod
     def from_json(text: str) -> State:
@@ -162,6 +164,11 @@ class State:
     def noted(self, found: Sequence[Noted]) -> State:
         """The state with findings: a name that is there keeps its place and takes the later word."""
         return replace(self, findings=tuple({one.name: one for one in (*self.findings, *found)}.values()))
+
+
+def plain(one: Any) -> dict[str, Any]:
+    """A state or one of its rows by field; the `default` that lets `json.dumps` write it."""
+    return {name: getattr(one, name) for name in one.__slots__}
 
 
 def _fixed(value: Any) -> Any:

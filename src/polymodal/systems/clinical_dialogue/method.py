@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+# fmt: off
 from polymodal.chat import (
     Budget,
     ChatError,
     ChatModel,
     Ledger,
+    Reply,
     Usage,
     ask,
     assistant,
@@ -23,7 +25,6 @@ from polymodal.chat import (
     self_consistency,
     user,
 )
-from polymodal.chat.model import Reply
 from polymodal.chat.structured import read
 from polymodal.envs.clinic import Action, Ask, Close, Heard, Plan
 from polymodal.envs.clinic.chair import Chair, read_off, told
@@ -34,11 +35,14 @@ from polymodal.envs.clinic.state import (
     Noted,
     Ranked,
     State,
+    plain,
     same_name,
     supported,
     wordless,
-)  # fmt: skip
+)
 from polymodal.media import Message
+
+# fmt: on
 
 _HERE = Path(__file__)
 PROMPTS: Mapping[str, str] = json.loads(_HERE.with_name("prompts.json").read_text(encoding="utf-8"))
@@ -54,6 +58,7 @@ NOTE = "For research, not for care."
 SEPARATING, HITS = 3, 4  # questions of the validation; passages for a plan
 UNLIKELY = 0.1  # P(finding | first disease) below which a late finding reopens the history
 ANYTHING = "Is there anything else that you have noticed?"
+RECORDED = ("phase", "profile", "differential", "plan", "sources", "artefacts", "flags", "counts")
 MOST_VOTES = 200  # of one poll
 NO_PLAN = "No plan could be made from this talk."
 
@@ -140,8 +145,8 @@ class Doctor(Chair):
         return otherwise if data is None else bool(data[stage])
 
     def _block(self, calls: Sequence[str]) -> dict[str, Any]:
-        kept = {name: value for name, value in asdict(self.state).items() if name not in ("trail", "counts")}
-        now = {"heard": asdict(self.state.talk[-1]), "library": self._library, "gap": self.gap}
+        kept = {name: value for name, value in plain(self.state).items() if name not in ("trail", "counts")}
+        now = {"heard": self.state.talk[-1], "library": self._library, "gap": self.gap}
         return {**super()._block(calls), **kept, **now}
 
     def _update(self) -> bool:
@@ -342,10 +347,9 @@ def scrambled(others: Sequence[State]) -> Callable[[State], State]:
 def record(state: State) -> dict[str, Any]:
     """The page that a consultation leaves: differential, plan, findings with their sources, what to doubt."""
     holds = supported(state.findings, state.talk, state.artefacts)
-    kept = asdict(state)
-    findings = [{**row, "supported": ok} for row, ok in zip(kept["findings"], holds, strict=True)]
-    names = ("phase", "profile", "differential", "plan", "sources", "artefacts", "flags", "counts")
-    return {"note": NOTE, **{name: kept[name] for name in names}, "findings": findings}
+    found = [{**plain(one), "supported": ok} for one, ok in zip(state.findings, holds, strict=True)]
+    kept = {name: value for name, value in json.loads(state.to_json()).items() if name in RECORDED}
+    return {"note": NOTE, **kept, "findings": found}
 
 
 def messages(state: State) -> tuple[Message, ...]:
