@@ -1,4 +1,4 @@
-"""A group of verbs that answers a wrong one with what is known."""
+"""What verbs share: a wrong one is answered with what is known; KEY=VALUE."""
 
 from __future__ import annotations
 
@@ -17,3 +17,15 @@ class Verbs(TyperGroup):
         if self.get_command(ctx, args[0]) is None:
             raise LookupError(f"verb {shelf.suggest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`KEY=VALUE` taken apart.
+
+    Raises:
+        ValueError: no `=` in it.
+    """
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"-o {text}: expected KEY=VALUE")
+    return key, value

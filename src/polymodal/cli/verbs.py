@@ -1,4 +1,4 @@
-"""The verbs: list, show, run, claims, report, compare, predict."""
+"""The verbs: list, show, run, claims, report, compare, predict; others have own files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polymodal.cli import bridge, chat, data, merge, study
-from polymodal.cli.group import Verbs
+from polymodal.cli import bridge, chat, data, merge, play, study
+from polymodal.cli.group import Verbs, pair
 from polymodal.cli.tables import cells, draw, number, outcome, progress, rulings
 from polymodal.systems import shelf
 
@@ -131,7 +131,7 @@ def run(
     from polymodal.runs import Run, report
 
     system, _, setting = name.partition(":")
-    options = dict(_pair(text) for text in o or ())
+    options = dict(pair(text) for text in o or ())
     if seeds is not None:
         options["seeds"] = str(seeds)
     system = shelf.resolve(system)
@@ -155,13 +155,6 @@ def run(
     if int(os.environ.get("RANK", "0")) == 0:
         outcome(record.folder)
         typer.echo(f"\nreport: {page}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise ValueError(f"-o {text}: expected KEY=VALUE")
-    return key, value
 
 
 @contextmanager
@@ -280,3 +273,4 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample | Invalid]:
 app.command("inspect-log")(bridge.inspect_log)
 app.command("merge")(merge.merge)
 app.command("chat")(chat.chat)
+app.command("play")(play.play)

@@ -49,6 +49,7 @@ class Scenes(gymnasium.Env[Seen, str]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012 - the base class's form
+    null = "?"  # stands for an answer that could not be understood
 
     def __init__(
         self,

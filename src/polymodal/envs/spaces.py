@@ -1,4 +1,4 @@
-"""Spaces that Gymnasium lacks: words, pictures of any size, and actions that are frozen records."""
+"""Spaces that Gymnasium lacks: words, pictures of any size, actions as frozen records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Words(spaces.Space[str]):
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A few letters; masks are for other spaces."""
-        return _draw(str, self.np_random)
+        return str(_draw(str, self.np_random))
 
     def contains(self, x: Any) -> bool:
         """Whether it is a text of that length."""
@@ -62,7 +62,7 @@ class Picture(spaces.Space[UInt8[np.ndarray, "h w 3"]]):
 
     def sample(self, mask: Any = None, probability: Any = None) -> UInt8[np.ndarray, "h w 3"]:
         """A small picture of noise, or none."""
-        height, width = self.np_random.integers(SIDE, size=2)
+        height, width = self.np_random.integers(1, SIDE, size=2) * self.np_random.integers(2)
         return self.np_random.integers(256, size=(height, width, 3), dtype=np.uint8)
 
     def contains(self, x: Any) -> bool:
@@ -76,7 +76,7 @@ class Picture(spaces.Space[UInt8[np.ndarray, "h w 3"]]):
 
     def from_jsonable(self, sample_n: list[Any]) -> list[Any]:
         """Pictures again."""
-        return [np.array(rows, np.uint8).reshape(len(rows), -1, 3) for rows in sample_n]
+        return [np.array(rows, np.uint8).reshape(len(rows), -1 if rows else 0, 3) for rows in sample_n]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Picture) and other.most == self.most

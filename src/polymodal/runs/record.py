@@ -7,7 +7,7 @@ import platform
 import re
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -246,6 +246,16 @@ class Run:
         if not (self.folder / name).exists():
             write_bytes(self.folder / name, data)
         return name
+
+    def trace(self, name: str, turns: Iterable[Any]) -> None:
+        """Write turns of `envs.play` to `name` (`.jsonl`), a line each, and the pictures to `media/`."""
+        lines = []
+        for turn in turns:
+            lines.append(turn.line())
+            for picture in turn.pictures().values():
+                self.media(picture)
+        write_bytes(self._path(name), "".join(lines).encode())
+        self.event("wrote", name=name)
 
     def model(self, save: Callable[[Path], None], name: str = "model") -> Path:
         """Let `save` fill a temporary folder, then swap it in as `<folder>/<name>`, which is returned."""

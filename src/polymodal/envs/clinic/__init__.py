@@ -1,4 +1,4 @@
-"""A simulated clinic, for research and not for care: diseases, findings, patients and what they can show."""
+"""A simulated clinic, for research, not for care: diseases, findings, patients."""
 
 from polymodal.envs.clinic.actions import (
     Action,

@@ -121,7 +121,8 @@ class Consultation(gymnasium.Env[Heard, Action]):
         choices = {"finding": tuple(self.values) or tuple(cases[0].findings), "kind": kinds}
         self.action_space = Records(Ask, Request, Retake, Present, Plan, Close, choices=choices)
         self._ids: dict[str, int] | None = None
-        self._case: Case | None = None
+        self.case: Case | None = None  # the one that came last; for who scores, not for who plays
+        self._open = False
         self._seed = 0
         self._count: Counter[str] = Counter()
         self._put: Counter[str] = Counter()  # how often each question was put
@@ -142,8 +143,8 @@ class Consultation(gymnasium.Env[Heard, Action]):
             raise ValueError(f"option {sorted(unknown)[0]!r} is not known; known: case")
         index = int(self.np_random.integers(len(self.cases)))
         self._seed = int(self.np_random.integers(2**31))
-        self._case = case = self.cases[self._index(options["case"]) if "case" in options else index]
-        self._count, self._put, self._taken = Counter(), Counter(), {}
+        self.case = case = self.cases[self._index(options["case"]) if "case" in options else index]
+        self._open, self._count, self._put, self._taken = True, Counter(), Counter(), {}
         self._listen(case.initial)
         value = case.findings.get(case.complaint, "") if case.complaint else ""
         return heard(case.initial, finding=case.complaint, value=value), self._info()
@@ -155,8 +156,8 @@ class Consultation(gymnasium.Env[Heard, Action]):
             RuntimeError: the consultation is closed, or none was begun.
             TypeError: the action is none of the records, or a field is of another type.
         """
-        case = self._case
-        if case is None:
+        case = self.case
+        if case is None or not self._open:
             raise RuntimeError("no consultation is open: call reset after the end and before the first step")
         if action not in self.action_space:
             raise TypeError(f"{repr(action)[:200]} is no action; known: {self.action_space}")
@@ -174,8 +175,8 @@ class Consultation(gymnasium.Env[Heard, Action]):
             case Plan():
                 seen = heard("Thank you. I have no more questions.")
             case Close():
-                seen, self._case = heard("Goodbye."), None
-        return seen, reward, self._case is None, False, self._info(case)
+                seen, self._open = heard("Goodbye."), False
+        return seen, reward, not self._open, False, self._info()
 
     def _index(self, wanted: object) -> int:
         """A case's index by its id or index."""
@@ -253,13 +254,12 @@ class Consultation(gymnasium.Env[Heard, Action]):
 
     def _listen(self, said: str) -> None:
         """Counts what the patient must not say."""
-        diagnosis = words(self._case.diagnosis) if self._case else ""
+        diagnosis = words(self.case.diagnosis) if self.case else ""
         told = words(re.sub(r"[()]", " ", said))
         self._count["leak"] += bool(diagnosis) and f" {diagnosis} " in f" {told} "
 
-    def _info(self, case: Case | None = None) -> dict[str, Any]:
-        case = case or self._case
-        return {"case": case.id if case else "", **{name: self._count[name] for name in COUNTS}}
+    def _info(self) -> dict[str, Any]:
+        return {"case": self.case.id if self.case else "", **{name: self._count[name] for name in COUNTS}}
 
 
 def heard(
