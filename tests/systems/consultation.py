@@ -4,7 +4,15 @@ import numpy as np
 
 from polymodal.chat.scripted import uniform
 from polymodal.envs.clinic import (
-    Action, Artefact, Case, Clinic, Disease, Finding, Heard, Present, Plan, Reading, Shown,
+    Action,
+    Artefact,
+    Case,
+    Clinic,
+    Disease,
+    Finding,
+    Heard,
+    Reading,
+    Shown,
 )  # fmt: skip
 from polymodal.envs.clinic.patient import Consultation
 from polymodal.media import Image
@@ -61,7 +69,7 @@ def reader(image: np.ndarray) -> Reading:
     return Reading("lesion", CLASSES, tuple(q), float(poor))
 
 
-def talk(env: Consultation, doctor, case: str, *, seed: int = 0, limit: int = 60):  # noqa: ANN201
+def talk(env: Consultation, doctor, case: str, *, seed: int = 0, limit: int = 60):
     """One consultation: heard lines, actions, states after each turn; and the reward."""
     observation, _ = env.reset(seed=seed, options={"case": case})
     doctor.start(seed=seed)

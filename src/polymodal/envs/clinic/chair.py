@@ -22,6 +22,7 @@ from polymodal.envs.clinic.actions import (
     Retake,
 )  # fmt: skip
 from polymodal.envs.clinic.state import OTHER, Line, Seen, State, names, plain
+from polymodal.envs.play import Move
 from polymodal.media import Image
 
 ROLE = (
@@ -185,6 +186,22 @@ class Chair:
             case "retake" if self._retakes > 0 and any(kind == one.kind for one in self.state.artefacts):
                 return Retake(kind)
         return None
+
+
+@dataclass
+class Traced:
+    """A chair as a policy of `play`: its state after each turn, and what that cost, stand in the trace."""
+
+    chair: Chair
+
+    def start(self, *, seed: int, goal: str = "") -> None:
+        """Begin a consultation."""
+        self.chair.start(seed=seed, goal=goal)
+
+    def __call__(self, heard: Heard) -> Move:
+        """The chair's action; `steps` is its state as one line of JSON."""
+        action = self.chair(heard)
+        return Move(action, True, (self.chair.state.to_json(),), self.chair.usage)
 
 
 def told(action: Action) -> str:

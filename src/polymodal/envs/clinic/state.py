@@ -179,8 +179,10 @@ def _fixed(value: Any) -> Any:
 def supported(claims: Sequence[Noted], talk: Sequence[Line], artefacts: Sequence[Seen]) -> tuple[bool, ...]:
     """Whether each claim's source says what it claims; a claim that cannot be checked is not supported.
 
-    Where a table patient answered, the claim must be the finding that was asked for, with the value given;
-    free words must hold the claim's quote. What was seen must be among the readings of that artefact.
+    Where a table patient answered, the claim must be the finding that was asked for, with the value given.
+    Free words must hold the claim's quote, and the quote or the question before it the words of its name
+    (by their first five letters), so a doctor should name findings as the patient does. What was seen must be
+    among the readings of that artefact.
     """
     shown = {one.digest: one.findings for one in artefacts}
     return tuple(_holds(claim, talk, shown) for claim in claims)
@@ -194,8 +196,10 @@ def _holds(claim: Noted, talk: Sequence[Line], shown: Mapping[str, tuple[str, ..
     line = talk[claim.source]
     if line.finding and line.value:
         return (claim.name, claim.status) == (line.finding, status_of(line.value))
-    quote = _words(claim.quote)
-    return bool(quote) and f" {quote} " in f" {_words(line.said)} "
+    quote, asked = _words(claim.quote), talk[claim.source - 1].reply if claim.source else ""
+    stems = {word[:5] for word in _words(f"{quote} {asked} {line.finding}").split()}
+    named = {word[:5] for word in _words(claim.name).split() if len(word) > 2 or word.isdigit()}
+    return bool(quote) and f" {quote} " in f" {_words(line.said)} " and named <= stems
 
 
 def status_of(value: str) -> Status:

@@ -96,6 +96,8 @@ class Doctor(Chair):
             self._look_up()
         late = self._update()
         phase = self.state.phase
+        if late and phase != "history":
+            self.state = self.state.flagged("late news")
         if late and self.reopen and phase != "history" and self._left > 0:
             counts = {**self.state.counts, "separating": 0}
             self.state = replace(self.state.moved("history"), counts=counts).flagged("reopened")
