@@ -113,7 +113,7 @@ def test_a_call_that_gives_nothing_valid_is_counted_and_ends_nothing(calls: str)
     negative = '{"differential": [{"name": "a", "p": -1}]}'
     zero = '{"differential": [{"name": "a", "p": 0}, {"name": "b", "p": 0}]}'
     for stage in STAGES:
-        for text in ("{", "", negative, zero, '{"act": "ask"}', "[1]"):
+        for text in (negative, zero, "") if stage == "rank" else ('{"act": 1}',):
             model = broken(stage, text=text, model=scripted(TABLES, stop=0.5))
             _, actions, states, _ = talk(ENV, doctor(model, turns=6, calls=calls), "c0")
             kinds = [type(one) for one in actions]
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_bytes_and_a_killed_consultation_resumes_at
 
     model, shelf = scripted(TABLES, malformed=0.1, unsupported=0.2), Shelf()
     spoken, actions, states, _ = talk(ENV, doctor(cached(model, shelf)), "c4", seed=7)
-    for turn in range(len(spoken) + 1):
+    for turn in range(len(spoken) + 1):  # killed after so many turns
         replayed, resumed = doctor(cached(model, shelf)), doctor(model)
         replayed.start(seed=7)
         assert [replayed(one) for one in spoken[:turn]] == actions[:turn]
@@ -255,7 +255,7 @@ def test_invented_ids_negative_mass_and_the_rest() -> None:
 
 def test_provenance_finds_all_planted_claims_and_raises_no_false_alarm() -> None:
     planted = claims = 0
-    for case in CASES:
+    for case in CASES[:14]:
         for share in (0.0, 0.1):
             state = talk(ENV, doctor(scripted(TABLES, unsupported=share)), case.id, seed=1)[2][-1]
             holds = supported(state.findings, state.talk, state.artefacts)
@@ -304,8 +304,8 @@ def test_frequency_words_and_information_by_hand() -> None:
 
 
 def test_state_beats_plain_prompting_that_forgets_and_a_scrambled_state_gains_nothing() -> None:
-    model, top = scripted(TABLES, span=2), dict[str, list[float]]()
-    states, spent, cases = {}, {}, CASES[:20]
+    model, top = scripted(TABLES, span=3), dict[str, list[float]]()
+    states, spent, cases = {}, {}, CASES[:12]
     for case in cases:
         *_, states[case.id], right = talk(ENV, doctor(model), case.id)
         spent[case.id] = states[case.id][-1].counts["calls"]
@@ -326,6 +326,19 @@ def test_state_beats_plain_prompting_that_forgets_and_a_scrambled_state_gains_no
         scrambled([])
 
 
+def test_a_matched_budget_is_spent_on_votes_that_mend_slips() -> None:
+    plain = {"readers": {"lesion": reader}, "kinds": ["lesion"], "turns": 5}
+    slips = {"one": 0, "votes": 0}
+    for case in CASES[:10]:
+        sure = talk(ENV, Plain(model=MODEL, **plain), case.id)[2][-1].differential[0].name
+        for name, budget in (("one", None), ("votes", Budget(calls=40))):
+            chair = Plain(model=scripted(TABLES, slip=0.5), budget=budget, **plain)
+            last = talk(ENV, chair, case.id)[2][-1]
+            slips[name] += last.differential[0].name != sure
+            assert budget is None or 36 <= last.counts["calls"] <= 40
+    assert slips["votes"] == 0 < 2 <= slips["one"]
+
+
 def test_plain_prompting_survives_broken_replies_and_spent_budgets() -> None:
     for stage in ("plain", "final"):
         _, actions, states, _ = talk(ENV, Plain(model=broken(stage), turns=3), "c9")
@@ -340,7 +353,7 @@ def test_plain_prompting_survives_broken_replies_and_spent_budgets() -> None:
 def test_the_script_by_name_and_its_options() -> None:
     scripts = {"clinic": partial(scripted, TABLES)}
     model = connect("scripted:clinic?malformed=0.5&span=3", scripts=scripts)
-    assert model.name.startswith("scripted:clinic?malformed=0.5&unsupported=0&stop=0.9&span=3@")
+    assert model.name.startswith("scripted:clinic?malformed=0.5&unsupported=0&slip=0&stop=0.9&span=3@")
     assert model.name != connect("scripted:clinic", scripts=scripts).name
     for wrong in ("malformed=2", "span=-1"):
         with pytest.raises(ValueError, match="scripted:clinic"):

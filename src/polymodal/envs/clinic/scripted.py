@@ -28,7 +28,12 @@ Known = Mapping[str, tuple[str, str]]  # by finding or kind: value or class, and
 
 
 def scripted(
-    clinic: Clinic, malformed: float = 0.0, unsupported: float = 0.0, stop: float = 0.9, span: int = 0
+    clinic: Clinic,
+    malformed: float = 0.0,
+    unsupported: float = 0.0,
+    slip: float = 0.0,
+    stop: float = 0.9,
+    span: int = 0,
 ) -> ChatModel:
     """The chat model `scripted:clinic`, for `connect(..., scripts={"clinic": partial(scripted, clinic)})`.
 
@@ -36,23 +41,25 @@ def scripted(
         clinic: the tables it knows.
         malformed: chance that a reply is broken JSON, at any call.
         unsupported: chance that a note claims a finding which was neither said nor seen.
+        slip: chance that a differential begins with a disease drawn at random: what votes can mend.
         stop: probability of the first diagnosis at which it asks no more.
         span: so many of the last turns are what it minds of a talk; 0 is all of it. A planted weakness of
-            plain prompting: notes that are kept in a state are always minded.
+            plain prompting, what a state can mend: notes that are kept in it are always minded.
 
     Raises:
         ValueError: a chance outside [0, 1], or a span below 0.
     """
-    for name, value in (("malformed", malformed), ("unsupported", unsupported), ("stop", stop)):
+    chances = {"malformed": malformed, "unsupported": unsupported, "slip": slip, "stop": stop}
+    for name, value in chances.items():
         if not 0 <= value <= 1:
             raise ValueError(f"scripted:clinic: {name}={value}: it is from 0 to 1")
     if span < 0:
         raise ValueError(f"scripted:clinic: span={span}: it is at least 0")
-    mind = _Mind(clinic, malformed, unsupported, stop, span)
+    mind = _Mind(clinic, malformed, unsupported, slip, stop, span)
     tables = [clinic.answers.tobytes(), *(clinic.shows[one.kind].tobytes() for one in clinic.artefacts)]
     names = repr((clinic.diseases, clinic.findings, clinic.artefacts)).encode()
     digest = hashlib.sha256(b"\0".join([names, *tables])).hexdigest()[:12]
-    options = f"malformed={malformed:g}&unsupported={unsupported:g}&stop={stop:g}&span={span}"
+    options = "&".join(f"{name}={value:g}" for name, value in {**chances, "span": span}.items())
     return Scripted(f"scripted:clinic?{options}@{digest}", mind)
 
 
@@ -63,6 +70,7 @@ class _Mind:
     clinic: Clinic
     malformed: float
     unsupported: float
+    slip: float
     stop: float
     span: int
 
@@ -73,7 +81,7 @@ class _Mind:
         if uniform("malformed", seed, len(messages), *block["call"]) < self.malformed:
             return BROKEN
         if block["call"][0] in ("plain", "final"):
-            return json.dumps(self._plain(block, concluding=block["call"][0] == "final"))
+            return json.dumps(self._plain(block, seed, concluding=block["call"][0] == "final"))
         found: dict[str, Any] = {}
         for stage in block["call"]:
             found[stage] = getattr(self, f"_{stage}")(block, seed)
@@ -107,11 +115,19 @@ class _Mind:
         return {"findings": found, "profile": profile}
 
     def _rank(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
-        p = self._posterior(self._noted(block))
         names = [row["name"] for row in block["findings"]]
-        order = np.argsort(-p, kind="stable")[:10]
-        rows = [{"name": self.clinic.diseases[d].name, "p": float(p[d]), "for": names} for d in order]
-        return {"differential": rows}
+        rows = self._ranked(self._posterior(self._noted(block)), seed)
+        return {"differential": [{**row, "for": names} for row in rows]}
+
+    def _ranked(self, p: Float[np.ndarray, " d"], seed: int) -> list[dict[str, Any]]:
+        """The ten likeliest diseases; a slip gives the first one's place to another."""
+        order = np.argsort(-p, kind="stable")
+        chosen = p[order]
+        if uniform("slip", seed) < self.slip:
+            d = int(uniform("to", seed) * len(p))
+            order = np.array([d, *(one for one in order if one != d)])
+        names = [self.clinic.diseases[d].name for d in order]
+        return [{"name": name, "p": float(x)} for name, x in zip(names, chosen, strict=True)][:10]
 
     def _gaps(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
         p, known = self._posterior(self._noted(block)), self._noted(block)
@@ -159,7 +175,7 @@ class _Mind:
         question = block["heard"]["said"].endswith("?")
         return {"question": question, "answer": f"As planned: {block['plan']}" if question else ""}
 
-    def _plain(self, block: dict[str, Any], *, concluding: bool) -> dict[str, Any]:
+    def _plain(self, block: dict[str, Any], seed: int, *, concluding: bool) -> dict[str, Any]:
         """Plain prompting: the same tables, on what it minds of the talk."""
         known: dict[str, tuple[str, str]] = {}
         seen = {(one["kind"], one["digest"]): one for one in block["artefacts"]}
@@ -169,12 +185,11 @@ class _Mind:
             if (row["kind"], row["digest"]) in seen:
                 self._look(seen[row["kind"], row["digest"]], known)
         p = self._posterior(known)
-        order = np.argsort(-p, kind="stable")[:10]
         if concluding:
-            rows = [{"name": self.clinic.diseases[d].name, "p": float(p[d])} for d in order]
+            rows = self._ranked(p, seed)
             return {"differential": rows, "plan": f"For research, not for care. Plan for {rows[0]['name']}."}
         wanted = self._wanted(p, known, block["left"]["retakes"])
-        if p[order[0]] >= self.stop or not wanted:
+        if p.max() >= self.stop or not wanted:
             return {"act": "diagnose"}
         return self._asked(wanted[0][2], block)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from polymodal.envs.clinic.table import UNSURE
 
 Status = Literal["present", "absent", "unsure"]
+_WORD = re.compile(r"[^\W_]+")
 OTHER = "other"  # the differential's remainder
 PROFILE = (
     "complaint", "illness", "demographics", "past", "family", "social", "medications", "allergies",
@@ -209,7 +211,7 @@ def status_of(value: str) -> Status:
 
 def _words(text: str) -> str:
     """Letters and digits in lower case, one blank between words."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def same_name(one: str, other: str) -> bool:
