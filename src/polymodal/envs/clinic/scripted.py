@@ -1,6 +1,7 @@
-"""A scripted doctor's mind: answers every call of a consultation from a clinic's tables, without a network.
+"""A scripted doctor's mind: answers every call of a consultation from a clinic's tables.
 
-For research, not for care. It knows the tables and what the prompt's JSON says; it cannot look at pictures.
+For research, not for care. It knows the tables and what the prompt's JSON says; it cannot look at
+pictures, and asks no network.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def scripted(
 
 @dataclass(frozen=True, slots=True)
 class _Mind:
-    """What the script works out; called with the messages and the seed."""
+    """What the script works out; called with the messages and the call's seed."""
 
     clinic: Clinic
     malformed: float
@@ -74,17 +75,17 @@ class _Mind:
     stop: float
     span: int
 
-    def __call__(self, messages: tuple[Message, ...], seed: int) -> str:
+    def __call__(self, messages: tuple[Message, ...], call: int) -> str:
         block = _block(messages)
         if block is None:
             return "There is nothing to say."
-        if uniform("malformed", seed, len(messages), *block["call"]) < self.malformed:
+        if uniform("malformed", call, len(messages), *block["call"]) < self.malformed:
             return BROKEN
         if block["call"][0] in ("plain", "final"):
-            return json.dumps(self._plain(block, seed, concluding=block["call"][0] == "final"))
+            return json.dumps(self._plain(block, call, concluding=block["call"][0] == "final"))
         found: dict[str, Any] = {}
         for stage in block["call"]:
-            found[stage] = getattr(self, f"_{stage}")(block, seed)
+            found[stage] = getattr(self, f"_{stage}")(block, call)
             if stage == "update":  # in a merged call what comes later builds on it
                 held = {row["name"]: row for row in (*block["findings"], *found[stage]["findings"])}
                 block["findings"] = [*held.values()]
@@ -92,7 +93,7 @@ class _Mind:
                 block |= found[stage]
         return json.dumps(found if len(found) > 1 else found[block["call"][0]])
 
-    def _update(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _update(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         line, found, profile = Line(**block["heard"]), [], dict[str, list[str]]()
         top = self._index(block["differential"][0]["name"]) if block["differential"] else None
         if line.finding and line.value:
@@ -101,8 +102,8 @@ class _Mind:
             place = {"box": row["box"]} if row.get("box") else {}
             found.append({"name": row["name"], "status": "present", "from": "image", **place})
         free = [one.name for one in self.clinic.findings if one.name != line.finding]
-        if uniform("unsupported", seed) < self.unsupported and free:
-            name = free[int(uniform("which", seed) * len(free))]
+        if uniform("unsupported", call) < self.unsupported and free:
+            name = free[int(uniform("which", call) * len(free))]
             found.append({"name": name, "status": "present", "from": "said"})
         for row in found:
             j = self._column(row["name"])
@@ -114,22 +115,22 @@ class _Mind:
                 profile[field] = [line.said[:200]]
         return {"findings": found, "profile": profile}
 
-    def _rank(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _rank(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         names = [row["name"] for row in block["findings"]]
-        rows = self._ranked(self._posterior(self._noted(block)), seed)
+        rows = self._ranked(self._posterior(self._noted(block)), call)
         return {"differential": [{**row, "for": names} for row in rows]}
 
-    def _ranked(self, p: Float[np.ndarray, " d"], seed: int) -> list[dict[str, Any]]:
+    def _ranked(self, p: Float[np.ndarray, " d"], call: int) -> list[dict[str, Any]]:
         """The ten likeliest diseases; a slip gives the first one's place to another."""
         order = np.argsort(-p, kind="stable")
         chosen = p[order]
-        if uniform("slip", seed) < self.slip:
-            d = int(uniform("to", seed) * len(p))
+        if uniform("slip", call) < self.slip:
+            d = int(uniform("to", call) * len(p))
             order = np.array([d, *(one for one in order if one != d)])
         names = [self.clinic.diseases[d].name for d in order]
         return [{"name": name, "p": float(x)} for name, x in zip(names, chosen, strict=True)][:10]
 
-    def _gaps(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _gaps(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         p, known = self._posterior(self._noted(block)), self._noted(block)
         told = [self._index(row["name"]) for row in block["differential"]]
         gaps = []
@@ -144,38 +145,38 @@ class _Mind:
             gaps.append(gap | (eig if block["gap"] == "eig" else {"weight": gain}))
         return {"gaps": gaps}
 
-    def _go_on(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _go_on(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         best = block["differential"][0]["p"] if block["differential"] else 0.0
         return {"go_on": best < self.stop and bool(block["gaps"])}
 
-    def _reply(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _reply(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         if not block["gaps"]:
             return {"act": "ask", "text": "Is there anything else?"}
         return self._asked(block["gaps"][0]["what"], block)
 
-    def _valid(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _valid(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         first, second = [*(row["p"] for row in block["differential"]), 0.0, 0.0][:2]
         return {"valid": first >= APART * second}
 
-    def _separate(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _separate(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         known = self._noted(block)
         p, three = self._posterior(known), np.zeros(len(self.clinic.diseases))
         top = np.argsort(-p, kind="stable")[:3]
         three[top] = p[top] / p[top].sum()
         wanted = self._wanted(three, known, block["left"]["retakes"])
-        return self._asked(wanted[0][2], block) if wanted else self._reply({**block, "gaps": []}, seed)
+        return self._asked(wanted[0][2], block) if wanted else self._reply({**block, "gaps": []}, call)
 
-    def _plan(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _plan(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         first = block["differential"][0]["name"] if block["differential"] else "no diagnosis"
         minding = ", ".join(w for words in block["profile"].values() for w in words)
         plan = f"For research, not for care. Plan for {first}." + (f" Minding: {minding}" if minding else "")
         return {"plan": plan, "sources": [row["id"] for row in block["library"]]}
 
-    def _followup(self, block: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _followup(self, block: dict[str, Any], call: int) -> dict[str, Any]:
         question = block["heard"]["said"].endswith("?")
         return {"question": question, "answer": f"As planned: {block['plan']}" if question else ""}
 
-    def _plain(self, block: dict[str, Any], seed: int, *, concluding: bool) -> dict[str, Any]:
+    def _plain(self, block: dict[str, Any], call: int, *, concluding: bool) -> dict[str, Any]:
         """Plain prompting: the same tables, on what it minds of the talk."""
         known: dict[str, tuple[str, str]] = {}
         seen = {(one["kind"], one["digest"]): one for one in block["artefacts"]}
@@ -186,7 +187,7 @@ class _Mind:
                 self._look(seen[row["kind"], row["digest"]], known)
         p = self._posterior(known)
         if concluding:
-            rows = self._ranked(p, seed)
+            rows = self._ranked(p, call)
             return {"differential": rows, "plan": f"For research, not for care. Plan for {rows[0]['name']}."}
         wanted = self._wanted(p, known, block["left"]["retakes"])
         if p.max() >= self.stop or not wanted:

@@ -1,4 +1,4 @@
-"""What a doctor keeps of a consultation: its phase, what was found and where, the differential."""
+"""What a doctor keeps of a consultation: phase, findings with their sources, differential."""
 
 from __future__ import annotations
 

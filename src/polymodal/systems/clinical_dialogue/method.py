@@ -1,4 +1,4 @@
-"""State-aware dialogue around any chat model, and plain prompting beside it; for research, not for care."""
+"""State-aware dialogue around any chat model, and plain prompting beside it; not for care."""
 
 from __future__ import annotations
 
