@@ -126,7 +126,7 @@ def test_a_call_that_gives_nothing_valid_is_counted_and_ends_nothing(calls: str)
     everything = talk(ENV, doctor(broken(*STAGES), turns=4, calls=calls), "c1")
     assert [told(one) for one in everything[1]] == [method.ANYTHING] * 4 + [
         "[present] ",
-        method.NO_PLAN,
+        f"[plan] {method.NO_PLAN}",
         "[close]",
     ]
     assert {"no plan", "question unread"} <= set(everything[2][-1].flags)
@@ -287,7 +287,15 @@ def test_provenance_by_hand() -> None:
         Noted("lesion: spotted", "present", "d"): False,
         Noted("lesion: ringed", "present", "e"): False,
         Noted("fever", "present", 9, "hot"): False,
+        Noted("fever", "present", 4, "Yes"): True,
+        Noted("fever", "present", 6, "Yes"): False,
     }
+    lines += [
+        Line("", reply="Have you a fever?"),
+        Line("Yes."),
+        Line("", reply="[plan] For the fever."),
+        Line("Yes."),
+    ]
     assert supported([*claims], lines, seen) == (*claims.values(),)
 
 

@@ -205,10 +205,12 @@ class Traced:
 
 
 def told(action: Action) -> str:
-    """An action in words, as the talk keeps it."""
+    """An action in words, as the talk keeps it: a question bare, all else behind its name."""
     match action:
-        case Ask(text=text) | Plan(text=text):
+        case Ask(text=text):
             return text
+        case Plan(text=text):
+            return f"[plan] {text}"
         case Present(differential=rows):
             return "[present] " + ", ".join(f"{name} {p:.2f}" for name, p in rows)
         case Close():

@@ -79,6 +79,8 @@ class _Mind:
         block = _block(messages)
         if block is None:
             return "There is nothing to say."
+        heard = [word for row in block["talk"] for word in (row["said"], row["value"], row["digest"])]
+        call = int(uniform(call, *heard) * 2**31)  # a slip hangs on what was heard, not on the seed alone
         if uniform("malformed", call, len(messages), *block["call"]) < self.malformed:
             return BROKEN
         if block["call"][0] in ("plain", "final"):

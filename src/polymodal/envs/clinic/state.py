@@ -199,6 +199,7 @@ def _holds(claim: Noted, talk: Sequence[Line], shown: Mapping[str, tuple[str, ..
     if line.finding and line.value:
         return (claim.name, claim.status) == (line.finding, status_of(line.value))
     quote, asked = _words(claim.quote), talk[claim.source - 1].reply if claim.source else ""
+    asked = "" if asked.startswith("[") else asked  # what is no question gives no name to an answer
     stems = {word[:5] for word in _words(f"{quote} {asked} {line.finding}").split()}
     named = {word[:5] for word in _words(claim.name).split() if len(word) > 2 or word.isdigit()}
     return bool(quote) and f" {quote} " in f" {_words(line.said)} " and named <= stems
