@@ -1,4 +1,4 @@
-"""A spot on skin: a round or an irregular border, a uniform or a patchy fill, on six skin tones."""
+"""A spot on skin of six tones: a round or an irregular border, a uniform or a patchy fill."""
 
 from __future__ import annotations
 

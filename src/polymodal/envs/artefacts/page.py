@@ -1,4 +1,4 @@
-"""A page of a laboratory: eight analytes with value, unit and range; at most one is out of its range.
+"""A page of a laboratory: eight analytes, of which at most one is out of its range.
 
 The words of a row stand close, so that a reader of text takes a row as one piece: in columns a page is four
 times as many pieces, and takes twice as long to read.

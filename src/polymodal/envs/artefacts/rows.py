@@ -1,4 +1,4 @@
-"""Rows of a laboratory's page, `name value unit low-high`, held against their ranges in exact decimal."""
+"""Rows of a laboratory's page, held against their ranges in exact decimal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told from an artefact without a net: whether it can be read, its signs, a page's class."""
+"""What can be told from an artefact without a net: signs, and the class of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ECG drawn on grid paper, from the dynamical model of McSharry et al. (2003), planted beats known.
+"""An ECG drawn on grid paper by the model of McSharry et al. (2003), its beats planted.
 
 The model is the one behind neurokit2's `ecg_simulate(method="ecgsyn")`, whose waves it repeats (held
 together by a test). Its phase runs round the limit cycle and its height obeys a linear equation, so that it
@@ -29,6 +29,7 @@ HEIGHTS, WIDTHS = np.array([1.2, -5, 30, -7.5, 0.75]), np.array([0.25, 0.1, 0.1,
 LOW, HIGH = -0.4, 1.2  # millivolts to which a trace is scaled, as the library does
 PAPER, THIN, THICK, INK = (253, 246, 241), (245, 214, 208), (232, 170, 166), (28, 28, 44)
 SQUARES = 5  # to a second: 25 mm a second, 5 mm a square
+DRAWN = 125  # samples a second of a lead that is drawn: some five to a column of the usual size
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def trace(
         height: in pixels.
         duration: seconds.
     """
-    lead = signal(cls, rng, duration=duration)
+    lead = signal(cls, rng, duration=duration, rate=DRAWN)
     time = np.arange(len(lead.volts)) / lead.rate
     drift = rng.uniform(0, 0.08) * np.sin(
         2 * np.pi * rng.uniform(0.1, 0.35) * time + rng.uniform(0, 2 * np.pi)

@@ -1,4 +1,4 @@
-"""Readers of artefacts: small nets for lesions and traces, calibrated and unsure aloud; text for pages."""
+"""Readers of artefacts: calibrated nets for lesions and traces, text for pages."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class _Batch:
     target: dict[str, Int[Tensor, " b"]]
 
     def to(self, device: torch.device | str) -> _Batch:
+        """The same on a device."""
         return _Batch(self.x.to(device), {name: y.to(device) for name, y in self.target.items()})
 
 
@@ -103,9 +104,8 @@ class PictureReader:
         small = np.asarray(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
         q, poor = self.probabilities(small[None])
         said = self.classes[int(q[0].argmax())]
-        signs: tuple[Sign, ...] = (
-            Sign(self.kind, said, spot(image) if self.kind == "lesion" else whole(image)),
-        )
+        box = spot(image) if self.kind == "lesion" else whole(image)
+        signs: tuple[Sign, ...] = (Sign(self.kind, said, box),)
         if self.kind == "trace" and poor[0] < 0.5:
             signs += rhythm(image)
         return Reading(self.kind, self.classes, tuple(q[0].tolist()), float(poor[0]), signs)
