@@ -37,6 +37,7 @@ class BayesDoctor:
         hard: whether the class that a reader says counts, by the confusion of its quality, not `Reading.q`.
         retakes: of a poor or unreadable take.
         validate: questions of the validation step at most.
+        questions: whether it asks any, or only has things shown.
 
     Raises:
         ValueError: an unknown policy, or a reader or sight of a kind that the clinic has not.
@@ -55,6 +56,7 @@ class BayesDoctor:
         hard: bool = False,
         retakes: int = RETAKES,
         validate: int = VALIDATE,
+        questions: bool = True,
     ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"unknown policy {policy!r}: one of {', '.join(POLICIES)}")
@@ -66,7 +68,9 @@ class BayesDoctor:
         self.sights = [known.get(one.kind, Sight.ideal(len(one.classes))) for one in clinic.artefacts]
         self.policy, self.turns, self.tau, self.weight = policy, turns, tau, weight
         self.hard, self.retakes, self.validate = hard, retakes, validate
-        self._allowed = np.array([True] * len(clinic.findings) + [kind in self.readers for kind in kinds])
+        self._allowed = np.array(
+            [questions] * len(clinic.findings) + [kind in self.readers for kind in kinds]
+        )
         self.start(seed=0)
 
     def start(self, *, seed: int, goal: str = "") -> None:

@@ -30,6 +30,28 @@ NOISE = (
 )  # fmt: skip
 OWN = ((0.01, 0.48, 0.48, 0.015, 0.015), (0.01, 0.015, 0.015, 0.48, 0.48))  # by pattern
 OTHER = (0.92, 0.02, 0.02, 0.02, 0.02)
+CHECKLIST = (  # of a history, whatever the complaint; own words
+    "What brings you here today, and when did it begin?",
+    "How old are you, and are you a man or a woman?",
+    "What else have you noticed besides this complaint?",
+    "Has it become better or worse over time?",
+    "Have you any pain, and where?",
+    "Have you had fever, chills or sweating?",
+    "Have you lost or gained weight, or your appetite?",
+    "Have you felt tired or weak?",
+    "Have you been short of breath, or coughed?",
+    "Have you had nausea, vomiting or diarrhea?",
+    "Have you had headaches, dizziness, or trouble with seeing?",
+    "Have you noticed any rash or change of the skin?",
+    "Have you had trouble with passing water?",
+    "Which illnesses have you had in the past, and which operations?",
+    "Which medicines or tablets do you take?",
+    "Have you any allergies?",
+    "Do you smoke, drink alcohol, or use drugs?",
+    "What is your work, and how do you live?",
+    "Is there any illness in your family, in parents or siblings?",
+    "Have you travelled, or been in contact with sick people?",
+)
 
 
 def pocket(*, unsure: float = 0.10, kinds: Sequence[Artefact] = KINDS) -> Clinic:

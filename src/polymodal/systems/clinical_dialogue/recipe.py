@@ -1,0 +1,401 @@
+"""Patients before doctors: exact ones, with and without pictures, and chat models in several arms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from polymodal.chat import Budget, ChatModel, connect, library, ordered, uniform
+from polymodal.envs import cases as files
+from polymodal.envs.clinic import Case, Clinic
+from polymodal.envs.clinic.patient import Consultation
+from polymodal.envs.clinic.scripted import scripted
+from polymodal.envs.doctor import BayesDoctor
+from polymodal.metrics import Claim, Estimate, above, below, every, inside
+from polymodal.metrics.acting import top_k
+from polymodal.systems.clinical_dialogue import data, method
+from polymodal.systems.consulting import climbing, figures, pictured, places, talked, written
+from polymodal.training.study import Book
+
+if TYPE_CHECKING:
+    from polymodal.runs import Run
+
+LABEL = "For research, not for care: simulated patients, invented diseases, no advice for anybody."
+FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "scripted:clinic"
+CLAIMING = "scripted:clinic?unsupported=0.1"
+CHUNK, SEEN, SPOKEN = 20, 3, 80  # cases of a job; talks of an arm in the report; cases of a script
+ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
+    "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
+    **{name: {} for name in ("plain", "plain_matched")},
+    **{name: {"gap": ("model", "eig")} for name in ("scrambled", "late", "rigid")},
+}
+TOP = (1, 3, 5, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be turned.
+
+    Attributes:
+        data: a clinic (clinic.json, cases.jsonl), DDXPlus, symptom goals, AgentClinic; None generates.
+        doctor: `bayes`, `bayes:OUT` (an earlier run's readers), and models as strings for `chat.connect`.
+        patient: `auto` (table, or lexical where cases are written), `table`, `lexical` or a model.
+        rater: `rule` (names compared), or a model that says whether a diagnosis is the same.
+        arm: of the models: those of ARMS, with options as `state?gap=eig&calls=merged`.
+        turns: budgets of the exact doctor; the middle one is every other consultation's.
+        stop: belief at which the exact doctor asks no more.
+        cost: weight of a question's cost against its information.
+        reopen: a late finding leads the models back to the history.
+        manner: of the patient: plain, vague, withholding, contradicting, anxious.
+        library: folder of texts that plans rest on.
+        compat: count and answer as AgentClinic's script does.
+        cases: consultations with pictures, or of the data, at most.
+        epochs: of training the readers.
+        seeds: of the exact doctor's 2,000 patients each.
+        seed: of everything drawn.
+    """
+
+    data: str | None = None
+    doctor: tuple[str, ...] = ("bayes", FORGETS, SLIPS, MINDS)
+    patient: str = "auto"
+    rater: str = "rule"
+    arm: tuple[str, ...] = ("state", "plain", "plain_matched", "scrambled", "late", "rigid")
+    turns: tuple[int, ...] = (6, 10, 14)
+    stop: float = 0.9
+    cost: float = 0.0
+    reopen: bool = True
+    manner: Literal["plain", "vague", "withholding", "contradicting", "anxious"] = "plain"
+    library: str | None = None
+    compat: bool = False
+    cases: int = 120
+    epochs: int = 4
+    seeds: int = 5
+    seed: int = 0
+
+
+def tiny() -> Config:
+    """Two minutes on two cores."""
+    return Config()
+
+
+def full() -> Config:
+    """A person's cases and models; 20 turns."""
+    return Config(turns=(20,), stop=0.95, cases=1_000_000, epochs=10, arm=("state", "plain", "plain_matched"))
+
+
+T = climbing.BUDGETS
+STOPPED: tuple[tuple[Any, str, float], ...] = ((above, "turns saved", 0.15), (below, "lost by it", 0.03))
+CLAIMS = (
+    Claim(
+        "state-aware beats plain prompting (at equal calls; the model forgets)", "-, not at equal calls",
+        above("state - plain_matched, top-1", 0),
+    ),
+    Claim("a scrambled state gains nothing", "ours", below("scrambled - plain, top-1", 0)),
+    Claim(
+        "history and artefacts are both needed", "-",
+        every(*[above(f"T={t}: multimodal - {arm}", 0) for t in T for arm in ("text", "artefacts")]),
+    ),
+    Claim(
+        "questions directed by uncertainty beat fixed and random ones", "-",
+        every(*[above(f"T={t}: multimodal - {arm}", 0) for t in T for arm in ("fixed", "random")]),
+    ),
+    Claim(
+        "random < frequent < information gain", "ours",
+        every(*[above(f"T={t}: {a}", 0) for t in T for a in ("frequent - random", "multimodal - frequent")]),
+    ),
+    Claim("retakes flatten the quality curve", "-", above("poor 0 to .6: loss saved by retakes", 0)),
+    Claim(
+        "stopping by confidence saves turns", "-",
+        every(*[f(f"T={t}: {x}", y) for t in T for f, x, y in STOPPED]),
+    ),
+    Claim(
+        "it saves 40 % of the questions for 2 points (14 turns)", "ours",
+        every(above(f"T={T[-1]}: turns saved", 0.4), below(f"T={T[-1]}: lost by it", 0.02)),
+    ),
+    Claim("pictures that are drawn and read are needed too", "-", every(*[
+        above(f"read: multimodal - {arm}", 0) for arm in ("text", "artefacts", "shuffled")])),
+    Claim("unsupported claims are all found, without false alarm", "-", every(
+        inside("planted claims found", 1), inside("false alarms", 0))),
+    Claim("late news reopens the history, and only where it may", "ours", every(
+        inside("late: reopened and minded", 1), inside("rigid: reopened", 0))),
+    Claim("doctors and patients prefer it", "29 of 32 axes, 7 of 9 multimodal", above("people: axes", 0.5)),
+)  # fmt: skip
+
+
+def run(config: Config, run: Run) -> dict[str, Estimate]:
+    """Hold the consultations, compare, judge, record.
+
+    Raises:
+        FileNotFoundError: no data at the path.
+        ValueError: an option or tables that cannot be used; the message says what is needed.
+        LookupError: an unknown model.
+    """
+    for arm in config.arm:
+        parsed(arm)
+    book = Book(seed=config.seed)
+    for name in ("tables", "notes", "curves", "conversations"):
+        book.sections[name] = []
+    clinic, found, lost = place(config)
+    book.sections["about"] = {"text": about(config, clinic, len(found)), "warning": LABEL}
+    if config.data is None:
+        seeds = range(config.seed, config.seed + config.seeds)
+        jobs: dict[str, tuple[Any, ...]] = {f"ladder/{s}": ("ladder", config, s) for s in seeds}
+        if earlier(config) is None:
+            jobs |= {f"reader/{kind}": ("reader", config, kind, str(run.folder)) for kind in pictured.TRAINED}
+        made = run.map(job, jobs, name="ladder and readers")
+        climbing.climbed({k: x for k, x in made.items() if k.startswith("ladder")}, config.turns, book)
+        figures.read(book, {k: x for k, x in made.items() if k.startswith("reader")})
+    consulted(config, run, book, clinic, len(found))
+    book.sections["invalid"] = [
+        {"reason": f"case: {why}", "n": n, "first": next(x.where for x in lost if x.reason == why)}
+        for why, n in Counter(one.reason for one in lost).items()
+    ]
+    book.legend[next((n for n in ("read: multimodal", f"T={T[1]}: multimodal") if n in book.legend),
+                     next(iter(book.legend)))]["headline"] = True  # fmt: skip
+    for name, section in (book.sections | {"legend": book.legend}).items():
+        run.section(name, section)
+    ids = "".join(one.id + one.diagnosis for one in found)
+    prints = {"cases": hashlib.sha256(ids.encode()).hexdigest()[:32]}
+    run.finish(book.estimates, [(claim, *claim.judge(book.estimates)) for claim in CLAIMS], prints)
+    return book.estimates
+
+
+def place(config: Config) -> tuple[Clinic | None, Sequence[Case], list[Any]]:
+    """The clinic's tables, who comes, and which cases cannot be used. Raises as `places.place`."""
+    return places.place(config.data, data.pocket(), config.cases, seed=config.seed)
+
+
+def about(config: Config, clinic: Clinic | None, n: int) -> str:
+    """What the run is of."""
+    if clinic is None:
+        return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
+    size = (
+        f"{len(clinic.diseases)} diseases, {len(clinic.findings)} findings, {len(clinic.artefacts)} artefacts"
+    )
+    return (
+        f"{config.data or 'The generated clinic'}: {size}; {n} consultations an arm, with patients who play."
+    )
+
+
+def room(
+    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation
+) -> Consultation:
+    """An environment as the Config has it."""
+    ways: dict[str, Any] = {"manner": config.manner, "compat": config.compat}
+    return places.room(found, clinic, config.patient, kind, **ways)
+
+
+def env(config: Config) -> Consultation:
+    """The consulting room, for `polymodal play clinic`."""
+    clinic, found, _ = place(config)
+    return room(config, clinic, found)
+
+
+def policy(config: Config) -> BayesDoctor:
+    """The exact doctor, for `polymodal play clinic --policy clinical_dialogue`; with `bayes:OUT` it sees.
+
+    Raises:
+        ValueError: written cases, which have no tables.
+    """
+    clinic, _, _ = place(config)
+    if clinic is None:
+        raise ValueError("written cases have no tables, which the doctor without a language model needs")
+    readers, sights = places.known(clinic, data.pocket(), earlier(config))
+    return BayesDoctor(clinic, readers, sights, turns=middle(config), tau=config.stop, weight=config.cost)
+
+
+def earlier(config: Config) -> str | None:
+    """The run whose readers are used, `bayes:OUT`; None for this one's."""
+    return next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
+
+
+def middle(config: Config) -> int:
+    """The budget of all but the ladder."""
+    return config.turns[len(config.turns) // 2]
+
+
+def job(kind: str, config: Config, *given: Any) -> Any:
+    """Any of the run's jobs, so that all of them share the processes."""
+    if kind == "ladder":
+        return climbing.rungs(data.pocket(), config.turns, config.stop, seed=given[0])
+    if kind == "reader":
+        return pictured.taught(given[0], given[1], config.epochs, seed=config.seed)
+    return held(config, *given)
+
+
+def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: int) -> None:
+    """Hold every case in every arm, and tell what came of it."""
+    far = [one for one in (*config.doctor, config.patient, config.rater) if one.startswith(REMOTE)]
+    where = "inline" if far and run.executor == "process" else run.executor
+    jobs = {f"cases/{k}": ("cases", config, str(run.folder), k) for k in range(0, n, CHUNK)}
+    found = list(run.map(job, jobs, executor=where, name="consultations").values())
+    gathered = {name: [x for one in found for x in one[name]] for name in found[0]}
+    figures.told(book, clinic, gathered["rows"], gathered["looked"])
+    run.table(
+        "consultations.jsonl", [{k: v for k, v in row.items() if k != "seconds"} for row in gathered["rows"]]
+    )
+    if gathered["kept"]:
+        lines = [talked.Line(text, one["pictures"]) for one in gathered["kept"] for text in one["lines"]]
+        run.trace("transcripts.jsonl", lines)
+        run.table("records.jsonl", gathered["records"])
+    book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
+    made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
+    run.files("study", {"osce.json": Path(method.__file__).with_name("osce.json").read_bytes(), **made})
+
+
+REMOTE = ("openai:", "local:", "inspect:", "self_consistency:", "verify_and_correct:", "debate:")
+
+
+def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
+    """A chunk of cases before all doctors in all arms; replies of models are kept in the run's folder."""
+    from polymodal.runs import Cache
+
+    clinic, found, _ = place(config)
+    some = [found[i] for i in range(first, min(first + CHUNK, len(found)))]
+    at = earlier(config) or (folder if config.data is None else None)
+    seen = places.known(clinic, data.pocket(), at)
+    out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
+    if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
+        setting = pictured.Setting(
+            turns=middle(config),
+            tau=config.stop,
+            weight=config.cost,
+            manner=config.manner,
+            compat=config.compat,
+        )
+        arms = tuple(pictured.ARMS) if seen[0] else ("text",)
+        rows = pictured.consulted(clinic, some, seen, setting, arms=arms, seed=config.seed)
+        out["rows"] += [{"doctor": "bayes", **row} for row in rows]
+        out["looked"] = pictured.looked(some, seen[0])
+    if clinic is None:
+        lists = {"checklist": data.CHECKLIST, "random": [one.question for one in data.pocket().findings]}
+        out["rows"] += written.asked(room(config, clinic, some), some, lists, seed=config.seed)
+    with Cache(Path(folder) / "calls.sqlite") as store:
+        for spec in doctors(config, clinic):
+            known = {"clinic": partial(scripted, clinic)} if clinic else {}
+            model = connect(spec, scripts=known, store=store)
+            script = spec.startswith("scripted:")
+            talk = partial(talks, config, spec, model, clinic, some, seen, {})
+            wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
+            for one in ordered(talk, wanted, threads=1 if script else 4):
+                for name, values in one.items():
+                    out[name] += values
+    return out
+
+
+def doctors(config: Config, clinic: Clinic | None) -> list[str]:
+    """The chat models in the chair; the scripted mind needs tables."""
+    models = [one for one in config.doctor if one.partition(":")[0] != "bayes"]
+    models += [CLAIMING] if config.data is None and MINDS in models else []
+    return [one for one in models if clinic is not None or not one.startswith(MINDS)]
+
+
+def talks(
+    config: Config,
+    spec: str,
+    model: ChatModel,
+    clinic: Clinic | None,
+    some: Sequence[Case],
+    seen: Any,
+    begun: dict[Any, talked.Held],
+    i: int,
+) -> dict[str, list[Any]]:
+    """One case before one model in its arms: rows, and of the first cases the talks whole."""
+    out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
+    for arm in config.arm if spec != CLAIMING else ("state",):
+        name, _ = parsed(arm)
+        if name in ("late", "rigid") and (spec != MINDS or uniform("late", some[i].id) * talked.EVERY >= 1):
+            continue  # these two are of patients with news, and of one script
+        if name == "scrambled" and spec in (MINDS, SLIPS):
+            continue
+        found = sat(config, arm, model, clinic, some, seen, begun, i)
+        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
+        row |= judged(config, row["p"], some[i], clinic)
+        if found.states and clinic is not None:
+            p = talked.acquired(clinic, found.states[-1], seen)
+            row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
+        out["rows"].append(row)
+        whole = i < SEEN and spec != CLAIMING
+        if found.states and (whole or not spec.startswith("scripted:")):
+            out["kept"].append(talked.kept(found))
+            about_ = {"case": some[i].id, "doctor": spec, "arm": arm}
+            out["records"].append(about_ | method.record(found.states[-1]))
+        if whole:
+            tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
+            name = f"{spec} {arm} {some[i].id}"
+            out["talks"].append({"id": name, "tags": tags, "turns": talked.spoken(found)})
+    return out
+
+
+def sat(
+    config: Config,
+    arm: str,
+    model: ChatModel,
+    clinic: Clinic | None,
+    some: Sequence[Case],
+    seen: Any,
+    begun: dict[Any, talked.Held],
+    i: int,
+) -> talked.Held:
+    """A case in an arm; `begun` keeps those of the state, which a matched budget and a scrambled state need."""
+    name, options = parsed(arm)
+    late = name in ("late", "rigid")
+    if name == "state" and (arm, i) in begun:
+        return begun[arm, i]
+    base: dict[str, Any] = {"model": model, "readers": seen[0], "turns": middle(config) * (1 + late)}
+    base["kinds"] = [one.kind for one in clinic.artefacts] if clinic else [*some[i].artefacts]
+    base["terms"] = [one.name for one in clinic.findings] if clinic else []
+    if name in ("plain", "plain_matched"):
+        spent = sat(config, "state", model, clinic, some, seen, begun, i) if name != "plain" else None
+        counts = spent.states[-1].counts if spent and spent.states else {}
+        limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None) if spent else None
+        chair: Any = method.Plain(**base, budget=limit)
+    else:
+        search = library.Library.read(Path(config.library)).search if config.library else None
+        swap = None
+        if name == "scrambled":
+            other = sat(config, "state", model, clinic, some, seen, begun, (i + 1) % len(some))
+            swap = method.scrambled(other.states)
+        again = config.reopen and name != "rigid"
+        chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
+    where = room(config, clinic, some, talked.Late if late else Consultation)
+    found = talked.held(where, chair, i, seed=config.seed)
+    if name == "state":
+        begun[arm, i] = found
+    return found
+
+
+def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Clinic | None) -> dict[str, Any]:
+    """Whether the diagnosis is among the first k told, by name; and what a rating model says of the first."""
+    aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
+    listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
+    told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
+    if config.rater != "rule" and listed:
+        rater = connect(config.rater)
+        told["relation"] = method.moderated(
+            rater, listed[0], case.diagnosis, compat=config.compat, seed=config.seed
+        )
+    return told
+
+
+def parsed(arm: str) -> tuple[str, dict[str, str]]:
+    """`state?gap=eig&calls=merged` as its name and options.
+
+    Raises:
+        ValueError: an unknown arm or option.
+    """
+    name, _, rest = arm.partition("?")
+    options = dict(pair.partition("=")[::2] for pair in rest.split("&") if pair)
+    if name not in ARMS:
+        raise ValueError(f"arm={arm}: unknown; known: {', '.join(ARMS)}")
+    for key, value in options.items():
+        if value not in ARMS[name].get(key, ()):
+            known = " ".join(f"{k}={'|'.join(v)}" for k, v in ARMS[name].items()) or "no options"
+            raise ValueError(f"arm={arm}: {key}={value} is not known; known: {known}")
+    return name, options

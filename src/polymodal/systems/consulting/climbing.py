@@ -1,0 +1,112 @@
+"""The ladder of the exact doctor: ideal readers, every policy, every budget, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polymodal import metrics as m
+from polymodal.envs.clinic.generated import drawn
+from polymodal.envs.doctor import ladder
+
+if TYPE_CHECKING:
+    from polymodal.envs.clinic import Clinic
+    from polymodal.metrics import Estimate
+    from polymodal.training.study import Book
+
+BUDGETS = (6, 10, 14)
+LADDER: Mapping[str, Mapping[str, Any]] = {
+    "multimodal": {}, "retaken": {"retakes": 2}, "no stop": {"tau": None},
+    "retaken, no stop": {"retakes": 2, "tau": None}, "text": {"show": "text"},
+    "artefacts": {"show": "artefacts"}, "fixed": {"policy": "fixed"}, "frequent": {"policy": "frequent"},
+    "random": {"policy": "random"}, "split": {"policy": "split"}, "half": {"policy": "half"},
+    "shuffled": {"show": "shuffled"},
+}  # fmt: skip
+SHARES, MID = (0.0, 0.3, 0.6, 0.9), 12  # of poor takes, and the budget that they are compared at
+KNOWN = {  # the spec's Monte Carlo of 1,000 patients, at 6, 10 and 14 turns
+    "multimodal": (0.74, 0.79, 0.82), "retaken": (0.79, 0.86, 0.87), "no stop": (0.74, 0.78, 0.78),
+    "text": (0.38, 0.42, 0.45), "artefacts": (0.37, 0.37, 0.37), "fixed": (0.27, 0.41, 0.41),
+    "random": (0.29, 0.35, 0.44), "shuffled": (0.18, 0.25, 0.30),
+}  # fmt: skip
+ROLES = {"fixed": "baseline", "random": "baseline", "frequent": "baseline", "shuffled": "control"}
+
+
+def rungs(clinic: Clinic, turns: Sequence[int], stop: float, *, seed: int, n: int = 2_000) -> dict[str, Any]:
+    """One seed's patients before the exact doctor with ideal readers, in every arm at every budget."""
+    found: dict[str, Any] = {}
+    group = drawn(clinic, n, seed=seed)
+    for arm, options in LADDER.items():
+        for t in turns:
+            out = ladder(clinic, group, seed=seed, turns=t, **{"tau": stop, **options})
+            found[f"T={t}: {arm}"] = {"right": out.right.astype(int), "turns": out.turns}
+    for name, policy_ in (("nothing asked", "none"), ("everything asked", "all")):
+        found[name] = {"right": ladder(clinic, group, seed=seed, policy=policy_).right.astype(int)}
+    for share in SHARES:
+        worn = drawn(clinic, n, seed=seed, poor=share)
+        for arm, options in (
+            ("plain", {}),
+            ("retaken", {"retakes": 2}),
+            ("quality ignored", {"quality": False}),
+        ):
+            out = ladder(clinic, worn, seed=seed, turns=MID, share=share, **options)
+            found[f"poor {share}: {arm}"] = {"right": out.right.astype(int)}
+    return found
+
+
+def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None:
+    """The ladder over all seeds: top-1, turns, and the paired differences that claims ask for."""
+    names = next(iter(told.values())).keys()
+    right = {name: np.array([told[key][name]["right"] for key in told], float) for name in names}
+    turns = {n: np.array([told[key][n]["turns"] for key in told], float) for n in names if n.startswith("T=")}
+
+    def paired(name: str, a: Any, b: Any, **more: Any) -> None:
+        found = m.difference(None, a.ravel(), b.ravel(), seed=book.seed, draws=500)
+        spread = float((a - b).mean(axis=1).std(ddof=1)) if len(a) > 1 else None
+        book.add(name, replaced(found, spread), **more)
+
+    for name, values in right.items():
+        arm = name.partition(": ")[2]
+        at = budgets.index(int(name[2:].partition(":")[0])) if name.startswith("T=") else 0
+        expected = KNOWN[arm][at] if arm in KNOWN and tuple(budgets) == BUDGETS else None
+        hits = m.proportion(int(values.sum()), values.size, better="higher")
+        more = {"expected": expected} if expected is not None else {}
+        book.add(
+            name, replaced(hits, spread_of(values)), role=ROLES.get(arm, "result"), page=arm in KNOWN, **more
+        )
+    for t in budgets:
+        base = right[f"T={t}: multimodal"]
+        for arm in ("text", "artefacts", "fixed", "random", "frequent", "shuffled"):
+            paired(f"T={t}: multimodal - {arm}", base, right[f"T={t}: {arm}"])
+        paired(f"T={t}: frequent - random", right[f"T={t}: frequent"], right[f"T={t}: random"])
+        kept, spent = turns[f"T={t}: multimodal"], turns[f"T={t}: no stop"]
+        paired(f"T={t}: turns saved", 1 - kept / spent.mean(), np.zeros_like(kept))
+        paired(f"T={t}: lost by it", right[f"T={t}: no stop"], base)
+        book.add(f"T={t}: turns taken", m.mean(kept.ravel(), better="lower"))
+    lost = {arm: right[f"poor 0.0: {arm}"] - right[f"poor 0.6: {arm}"] for arm in ("plain", "retaken")}
+    paired("poor 0 to .6: loss saved by retakes", lost["plain"], lost["retaken"])
+    for x, rows in (("turns", "T="), ("share of poor takes", "poor ")):
+        curve = [
+            {
+                "arm": name.partition(": ")[2],
+                "x": float(name[len(rows) :].partition(":")[0]),
+                "estimate": one.to_json(),
+            }
+            for name, one in book.estimates.items()
+            if name in right and name.startswith(rows)
+        ]
+        book.sections["curves"].append(
+            {"title": f"Top-1 by {x}, ideal readers", "x": x, "y": "top-1", "rows": curve}
+        )
+
+
+def spread_of(values: Any) -> float | None:
+    """The standard deviation of the seeds' means."""
+    return float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None
+
+
+def replaced(found: Estimate, between: float | None) -> Estimate:
+    """An estimate with what lies between seeds."""
+    return replace(found, between=between)

@@ -1,0 +1,223 @@
+"""Estimates of consultations: readers, arms with and without pictures, chat models at equal budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polymodal import metrics as m
+from polymodal.metrics.acting import calibrated, unsupported
+
+if TYPE_CHECKING:
+    from polymodal.envs.clinic import Clinic
+    from polymodal.training.study import Book
+
+Row = Mapping[str, Any]
+CLAIMING = "unsupported="  # in a doctor's name: the script that makes claims up
+FORGETS = "span="
+WANTED = ("top1", "top3", "top5", "top10")
+COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
+
+
+def read(book: Book, taught: Mapping[str, Any]) -> None:
+    """How well trained readers read held-out pictures, good and poor, and by skin tone."""
+    for key, one in taught.items():
+        kind = key.rpartition("/")[2]
+        right, poor = np.asarray(one["right"]), np.asarray(one["poor"]) == 1
+        for name, some in (("good", right[~poor]), ("poor", right[poor])):
+            book.add(f"reader of {kind}s: {name}", hits(some), page=True)
+        gap = right[~poor].mean() - right[poor].mean()
+        book.add(f"reader of {kind}s: good - poor", m.exact(float(gap), n=len(right)))
+        book.add(f"reader of {kind}s: quality seen", hits(np.asarray(one["found"])))
+        book.add(f"reader of {kind}s: ECE", m.exact(float(one["ece"]), n=len(right)))
+        tones = np.array(one["tones"], dtype=object)
+        for tone in sorted(set(tones) - {""}):
+            found = hits(right[(tones == tone) & ~poor])
+            book.add(f"reader of {kind}s: skin {tone}, good", found, role="control")
+
+
+def hits(values: Any) -> m.Estimate:
+    """A share with its interval."""
+    return m.proportion(int(np.sum(values)), len(values), better="higher")
+
+
+def column(rows: Sequence[Row], name: str, cases: Sequence[str]) -> Any:
+    """A figure of every case, NaN where there is none."""
+    known = {row["case"]: row[name] for row in rows if row.get(name) is not None}
+    return np.array([float(known.get(one, np.nan)) for one in cases])
+
+
+def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequence[Row]) -> None:
+    """Everything about the consultations that were held."""
+    cases = list(dict.fromkeys(str(row["case"]) for row in rows))
+    by = {
+        (doctor, arm): [row for row in rows if (row["doctor"], row["arm"]) == (doctor, arm)]
+        for doctor, arm in dict.fromkeys((str(row["doctor"]), str(row["arm"])) for row in rows)
+    }
+    exact = {arm: some for (doctor, arm), some in by.items() if doctor == "bayes"}
+    if exact:
+        pictured(book, clinic, exact, looked, cases)
+    if lists := {arm: some for (doctor, arm), some in by.items() if doctor == "list"}:
+        listed(book, lists, cases)
+    talks = {key: some for key, some in by.items() if key[0] not in ("bayes", "list")}
+    claimed(book, talks)
+    talks = {key: some for key, some in talks.items() if CLAIMING not in key[0]}
+    for doctor in dict.fromkeys(doctor for doctor, _ in talks):
+        arms = {arm: some for (name, arm), some in talks.items() if name == doctor}
+        compared(book, doctor, arms, cases, first=doctor == leading(talks))
+    costs(book, talks)
+
+
+def leading(talks: Mapping[tuple[str, str], Any]) -> str:
+    """The model whose comparison the claims are about: the one that forgets, or the first."""
+    names = [doctor for doctor, _ in talks]
+    return next((one for one in names if FORGETS in one), names[0] if names else "")
+
+
+def pictured(
+    book: Book,
+    clinic: Clinic | None,
+    arms: Mapping[str, Sequence[Row]],
+    looked: Sequence[Row],
+    cases: Sequence[str],
+) -> None:
+    """The exact doctor on pictures that are drawn and read."""
+    right = {arm: column(some, "right", cases) for arm, some in arms.items()}
+    for arm, values in right.items():
+        role = "control" if arm in ("shuffled", "blank") else "result"
+        book.add(f"read: {arm}", hits(values), role=role, page=True)
+        turns = sum(column(arms[arm], name, cases) for name in ("asked", "requested", "retakes"))
+        book.add(f"read: {arm}, turns", m.mean(turns, better="lower"))
+    for arm in [arm for arm in right if arm != "multimodal" and "multimodal" in right]:
+        book.add(
+            f"read: multimodal - {arm}", m.difference(None, right["multimodal"], right[arm], seed=book.seed)
+        )
+    if "blank" in right and "text" in right:
+        found = m.difference(None, right["blank"], right["text"], seed=book.seed)
+        book.add("read: blank - text", found, role="control", negative=True, expected=0.0)
+    ideal = book.estimates.get("T=10: retaken")
+    if ideal is not None and "multimodal" in right:
+        cost = ideal.mean - book.estimates["read: multimodal"].mean
+        book.add("read: cost of perception (ideal - read)", m.exact(float(cost), n=len(cases)))
+    if clinic is not None:
+        first = "multimodal" if "multimodal" in arms else next(iter(arms))
+        some, names = arms[first], [one.name for one in clinic.diseases]
+        truth = {row["case"]: row["truth"] for row in some if "truth" in row}
+        if truth:
+            about = [row["p"] for row in some]
+            scores = calibrated([truth[row["case"]] for row in some], about, names, seed=book.seed)
+            for name, one in scores.items():
+                book.add(f"read: {first}, {name}", one)
+    for kind in dict.fromkeys(str(row["kind"]) for row in looked):
+        for name, poor in (("good", False), ("poor", True)):
+            some = [row for row in looked if row["kind"] == kind and row["poor"] is poor]
+            if some:
+                found = hits([row["said"] == row["truth"] for row in some])
+                book.add(f"read in consultations: {kind}, {name}", found)
+
+
+def listed(book: Book, arms: Mapping[str, Sequence[Row]], cases: Sequence[str]) -> None:
+    """Lists of questions before written cases, and tests by their names."""
+    tests = [x for row in arms.get("tests", ()) for x in row["found"]]
+    if tests:
+        book.add("tests found by their own name", hits(tests), expected=1.0, page=True)
+    some = {arm: column(rows, "recall", cases) for arm, rows in arms.items() if arm != "tests"}
+    for arm, values in some.items():
+        role = "baseline" if arm == "random" else "result"
+        book.add(f"{arm}: fact recall", m.mean(values, better="higher"), role=role, page=True)
+        fresh = column(arms[arm], "yield", cases)
+        book.add(f"{arm}: questions that bring news", m.mean(fresh, better="higher"), role=role)
+    if {"checklist", "random"} <= some.keys():
+        found = m.difference(None, some["checklist"], some["random"], seed=book.seed)
+        book.add("checklist - random: fact recall", found, page=True)
+    leaks = sum(int(row["leak"]) for rows in arms.values() for row in rows if "leak" in row)
+    book.add(
+        "diagnoses spoken by the patient", m.exact(float(leaks), n=len(cases)), role="control", expected=0.0
+    )
+
+
+def claimed(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
+    """The provenance check: planted claims found and false alarms; shares of unsupported claims elsewhere."""
+    late = {"late": [0, 0], "rigid": [0, 0]}
+    for (doctor, arm), rows in talks.items():
+        if CLAIMING in doctor:
+            pairs = [p for row in rows for p in zip(row["planted"], row["claims"], strict=True)]
+            found = [not ok for planted, ok in pairs if planted]
+            alarms = [not ok for planted, ok in pairs if not planted]
+            if found and alarms:
+                book.add("planted claims found", hits(found), role="control", expected=1.0, page=True)
+                false = m.proportion(sum(alarms), len(alarms), better="lower")
+                book.add("false alarms", false, role="control", expected=0.0, page=True)
+        elif arm in late:
+            book.add(f"{arm}: reopened{' and minded' if arm == 'late' else ''}", hits([
+                "reopened" in row["flags"] and (arm == "rigid" or row["minded"]) for row in rows
+            ]), role="control", expected=float(arm == "late"), page=True)  # fmt: skip
+        elif arm == "state" and any(row["claims"] for row in rows):
+            share, whole = unsupported([[bool(x) for x in row["claims"]] for row in rows], seed=book.seed)
+            book.add(f"{doctor} {arm}: unsupported claims", share)
+            book.add(f"{doctor} {arm}: talks with one", whole)
+
+
+def compared(
+    book: Book, doctor: str, arms: Mapping[str, Sequence[Row]], cases: Sequence[str], *, first: bool
+) -> None:
+    """A chat model's arms: top-k, what exact inference makes of what they learnt, and paired differences."""
+    arms = {arm: rows for arm, rows in arms.items() if arm not in ("late", "rigid")}
+    base = "plain_matched" if "plain_matched" in arms else "plain"
+    for arm, rows in arms.items():
+        role = "control" if arm == "scrambled" else "baseline" if arm.startswith("plain") else "result"
+        for name in WANTED:
+            values = column(rows, name, cases)
+            book.add(
+                f"{doctor} {arm}: {name}", hits(values[~np.isnan(values)]), role=role, page=name == "top1"
+            )
+        learnt = column(rows, "acquired", cases)
+        if np.isfinite(learnt).any():
+            book.add(f"{doctor} {arm}: top1 by exact inference", m.mean(learnt, better="higher"), role=role)
+        for tag in ("yes", "no"):
+            some = [row["top1"] for row in rows if row["tags"].get("leak") == tag]
+            if some:
+                book.add(f"{doctor} {arm}: top1, leak {tag}", hits(some), role=role)
+        said = [row["relation"] for row in rows if "relation" in row]
+        if said:
+            valid = [x == "same" for x in said if x is not None]
+            found = m.proportion(sum(valid), len(valid), invalid=len(said) - len(valid), better="higher")
+            book.add(f"{doctor} {arm}: same by the rater", found, role=role, page=True)
+        lost = {
+            "unfinished": sum(row["unfinished"] for row in rows),
+            "cut": sum(bool(row["reason"]) for row in rows),
+        }
+        for what, n in lost.items():
+            if n:
+                book.sections["notes"].append(f"{doctor} {arm}: {n} of {len(rows)} consultations {what}.")
+    pairs = [("state", "plain"), ("state", base), ("scrambled", "plain"), ("state", "scrambled")]
+    pairs += [(arm, "state") for arm in arms if arm.startswith("state?")]
+    for a, b in dict.fromkeys(pairs):
+        if a in arms and b in arms:
+            found = m.difference(
+                None, column(arms[a], "top1", cases), column(arms[b], "top1", cases), seed=book.seed
+            )
+            book.add(f"{doctor}: {a} - {b}", found)
+            if first:
+                book.add(f"{a} - {b}, top-1", found, page=True)
+
+
+def costs(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
+    """What the arms spent, a consultation each on average."""
+    if talks:
+        rows = [
+            [doctor, arm, *(float(np.mean([row[name] for row in some])) for name in COST),
+             sum(row["unfinished"] for row in some)]
+            for (doctor, arm), some in talks.items()
+        ]  # fmt: skip
+        note = "means a consultation; unfinished: no differential was told"
+        columns = ["doctor", "arm", *COST, "unfinished"]
+        book.sections["tables"].append(
+            {"title": "Cost of the arms", "note": note, "columns": columns, "rows": rows}
+        )
+        book.sections["cost"] = [
+            {"name": f"{doctor} {arm}", **{key: sum(row[key] for row in some) for key in ("calls", "tokens")}}
+            for (doctor, arm), some in talks.items()
+        ]

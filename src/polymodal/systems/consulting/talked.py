@@ -1,0 +1,138 @@
+"""What a doctor with a chat model did in a consultation, as one row; and its talk for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from polymodal.envs.clinic import Present
+from polymodal.envs.clinic.chair import Chair, Traced
+from polymodal.envs.clinic.patient import Consultation, heard
+from polymodal.envs.clinic.state import State, supported
+from polymodal.envs.doctor import Sight, concluded
+from polymodal.envs.play import Turn, play
+from polymodal.media import Image
+
+if TYPE_CHECKING:
+    from polymodal.envs.clinic import Clinic, Reader
+    from polymodal.runs import Run
+
+EVERY = 5  # one patient in so many is late with an allergy
+ALLERGY = "I should have said: I am allergic to penicillin."
+
+
+class Late(Consultation):
+    """Its patients tell of an allergy when they are told the differential."""
+
+    def step(self, action: Any) -> Any:
+        """The consultation's, but for what is said after Present."""
+        seen, *rest = super().step(action)
+        return (heard(ALLERGY), *rest) if isinstance(action, Present) else (seen, *rest)
+
+
+class Held(NamedTuple):
+    """A consultation that was held: its turns, and the states after each."""
+
+    turns: list[Turn]
+    states: list[State]
+
+
+def held(env: Consultation, chair: Chair, case: int | str, *, seed: int) -> Held:
+    """Play a case to its end; a turn more than the chair's own limits ever take is the cut."""
+    limit = chair.turns + chair.retakes + 12
+    turns = list(play(env, Traced(chair), seed=seed, limit=limit, options={"case": case}))
+    return Held(turns, [State.from_json(turn.steps[0]) for turn in turns if turn.steps])
+
+
+def row(found: Held) -> dict[str, Any]:
+    """The figures of a consultation; `unfinished` where no differential was told."""
+    last, state = found.turns[-1], found.states[-1] if found.states else State()
+    told = {
+        name: last.info[name] for name in ("asked", "requested", "retakes", "invalid", "leak", "not_done")
+    }
+    return {
+        "case": last.info["case"],
+        "right": sum(turn.reward for turn in found.turns),
+        "p": {one.name: one.p for one in state.differential},
+        "calls": state.counts.get("calls", 0),
+        "tokens": state.counts.get("tokens", 0),
+        "malformed": state.counts.get("invalid", 0),
+        **told,
+        "claims": [int(x) for x in supported(state.findings, state.talk, state.artefacts)],
+        "planted": [int(_planted(one, state)) for one in state.findings],
+        "flags": list(state.flags),
+        "minded": "allerg" in state.plan.lower(),
+        "unfinished": not last.info["presented"],
+        "reason": last.reason,
+        "seconds": sum(turn.seconds for turn in found.turns),
+    }
+
+
+def _planted(claim: Any, state: State) -> bool:
+    """Whether a table patient's answer in that turn was about something else, or was no answer."""
+    if isinstance(claim.source, str) or not 0 <= claim.source < len(state.talk):
+        return False
+    line = state.talk[claim.source]
+    return not (line.finding and line.value) or line.finding != claim.name
+
+
+def acquired(
+    clinic: Clinic, state: State, known: tuple[Mapping[str, Reader], Mapping[str, Sight]]
+) -> dict[str, float]:
+    """What exact inference makes of all that a doctor was told and shown, whatever it made of that itself."""
+    told = {line.finding: line.value for line in state.talk if line.finding and line.value}
+    seen: dict[str, Any] = {}
+    for line in state.talk:
+        reading = getattr(known[0].get(line.kind), "kept", {}).get(line.digest)
+        if reading is not None and reading.q:
+            evidence = known[1][line.kind].soft(np.array([reading.q]))[0]
+            seen[line.kind] = seen.get(line.kind, 1.0) * evidence
+    return concluded(clinic, told, seen)
+
+
+def spoken(found: Held) -> list[dict[str, Any]]:
+    """The talk for the report: a line each, pictures as arrays under `pixels`."""
+    lines: list[dict[str, Any]] = []
+    for turn, state in zip(found.turns, found.states, strict=False):
+        lines.append({"role": "patient", "text": turn.observation["said"] or "(nothing)"})
+        if turn.observation["image"].size:
+            lines.append({"role": "patient", "pixels": turn.observation["image"]})
+        lines.append({"role": "doctor", "text": state.talk[-1].reply, "phase": state.phase})
+    return lines
+
+
+def kept(found: Held) -> dict[str, Any]:
+    """The trace of a consultation as JSON values: lines, and pictures by digest."""
+    pictures = {name: one.pixels() for turn in found.turns for name, one in turn.pictures().items()}
+    return {"lines": [turn.line() for turn in found.turns], "pictures": pictures}
+
+
+class Line(NamedTuple):
+    """A turn as `Run.trace` writes it."""
+
+    text: str
+    shown: Mapping[str, Any]
+
+    def line(self) -> str:
+        """The turn's line."""
+        return self.text
+
+    def pictures(self) -> dict[str, Image]:
+        """The pictures of its consultation."""
+        return {name: Image(np.asarray(pixels)) for name, pixels in self.shown.items()}
+
+
+def shown(talk: dict[str, Any], run: Run) -> dict[str, Any]:
+    """A talk of `spoken` with its pictures in the run's folder."""
+    turns = [
+        {
+            **{k: x for k, x in turn.items() if k != "pixels"},
+            "path": run.media(Image(np.asarray(turn["pixels"]))),
+        }
+        if "pixels" in turn
+        else turn
+        for turn in talk["turns"]
+    ]
+    return {**talk, "turns": turns}
