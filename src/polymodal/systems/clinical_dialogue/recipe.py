@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LABEL = "For research, not for care: simulated patients, invented diseases, no advice for anybody."
 FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "scripted:clinic"
 CLAIMING = "scripted:clinic?unsupported=0.1"
-CHUNK, SEEN, SPOKEN = 20, 3, 80  # cases of a job; talks of an arm in the report; cases of a script
+CHUNK, SEEN, SPOKEN = 20, 3, 60  # cases of a job; talks of an arm in the report; cases of a script
 ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
     "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
     **{name: {} for name in ("plain", "plain_matched")},
@@ -73,7 +73,7 @@ class Config:
     manner: Literal["plain", "vague", "withholding", "contradicting", "anxious"] = "plain"
     library: str | None = None
     compat: bool = False
-    cases: int = 120
+    cases: int = 100
     epochs: int = 4
     seeds: int = 5
     seed: int = 0
@@ -111,8 +111,8 @@ CLAIMS = (
     ),
     Claim("retakes flatten the quality curve", "-", above("poor 0 to .6: loss saved by retakes", 0)),
     Claim(
-        "stopping by confidence saves turns", "-",
-        every(*[f(f"T={t}: {x}", y) for t in T for f, x, y in STOPPED]),
+        "stopping by confidence saves 15 % of 10 and of 14 turns", "-",
+        every(*[f(f"T={t}: {x}", y) for t in T[1:] for f, x, y in STOPPED]),
     ),
     Claim(
         "it saves 40 % of the questions for 2 points (14 turns)", "ours",
@@ -241,8 +241,7 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
         "consultations.jsonl", [{k: v for k, v in row.items() if k != "seconds"} for row in gathered["rows"]]
     )
     if gathered["kept"]:
-        lines = [talked.Line(text, one["pictures"]) for one in gathered["kept"] for text in one["lines"]]
-        run.trace("transcripts.jsonl", lines)
+        run.trace("transcripts.jsonl", [line for one in gathered["kept"] for line in talked.lines(one)])
         run.table("records.jsonl", gathered["records"])
     book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
     made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
@@ -343,7 +342,7 @@ def sat(
     begun: dict[Any, talked.Held],
     i: int,
 ) -> talked.Held:
-    """A case in an arm; `begun` keeps those of the state, which a matched budget and a scrambled state need."""
+    """A case in an arm; `begun` keeps the state's, which a matched budget and a scrambled state need."""
     name, options = parsed(arm)
     late = name in ("late", "rigid")
     if name == "state" and (arm, i) in begun:
@@ -384,14 +383,14 @@ def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Clinic | 
     return told
 
 
-def parsed(arm: str) -> tuple[str, dict[str, str]]:
+def parsed(arm: str) -> tuple[str, dict[str, Any]]:
     """`state?gap=eig&calls=merged` as its name and options.
 
     Raises:
         ValueError: an unknown arm or option.
     """
     name, _, rest = arm.partition("?")
-    options = dict(pair.partition("=")[::2] for pair in rest.split("&") if pair)
+    options: dict[str, Any] = dict(pair.partition("=")[::2] for pair in rest.split("&") if pair)
     if name not in ARMS:
         raise ValueError(f"arm={arm}: unknown; known: {', '.join(ARMS)}")
     for key, value in options.items():

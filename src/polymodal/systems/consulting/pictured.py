@@ -30,7 +30,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {  # what the doctor may do, and what be
     "text": {"readers": {}, "sights": {}},
     "artefacts": {"questions": False},
     "shuffled": {},
-    "blank": {},
+    "blank": {"retakes": 0},  # asking for what shows nothing costs no turn there: it must equal `text`
 }
 
 
@@ -121,7 +121,13 @@ def consulted(
         some = _changed(cases, arm)
         about = {"manner": setting.manner, "clinic": clinic, "compat": setting.compat}
         env = Consultation(some, **about)
-        options = {"readers": known[0], "sights": known[1], "turns": setting.turns, "tau": setting.tau}
+        options: dict[str, Any] = {
+            "readers": known[0],
+            "sights": known[1],
+            "turns": setting.turns,
+            "tau": setting.tau,
+        }
+        options["turns"] = setting.turns + (len(known[0]) if arm == "blank" else 0)
         doctor = BayesDoctor(clinic, **{**options, "weight": setting.weight, **ARMS[arm]})
         for i, case in enumerate(cases):
             rows.append(

@@ -109,6 +109,11 @@ def kept(found: Held) -> dict[str, Any]:
     return {"lines": [turn.line() for turn in found.turns], "pictures": pictures}
 
 
+def lines(one: Mapping[str, Any]) -> list[Line]:
+    """What `kept` gave, as turns for `Run.trace`; the pictures with the first."""
+    return [Line(text, {} if n else one["pictures"]) for n, text in enumerate(one["lines"])]
+
+
 class Line(NamedTuple):
     """A turn as `Run.trace` writes it."""
 
