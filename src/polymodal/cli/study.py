@@ -169,7 +169,7 @@ def _fitted(raw: dict[str, Any], root: Path) -> dict[str, Any]:
         return made
     items = len({unit["item"] for unit in raw["units"]})
     raise ValueError(
-        f"{len(raw['units'])} consultations of {items} cases cannot be dealt out so that raters can be compared:"
+        f"{len(raw['units'])} consultations of {items} cases cannot be dealt out so that raters are linked:"
         " hold the run on more cases (-o cases=), or with fewer doctors and arms"
     )
 
