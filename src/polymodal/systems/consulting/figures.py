@@ -23,7 +23,7 @@ NAMES = {  # for who reads the report
     "T=6, 10, 14": "budgets of questions and pictures; ideal readers, 2,000 generated patients a seed",
     "multimodal, text, artefacts": "what the exact doctor may use: both, questions alone, pictures alone",
     "retaken, no stop": "poor pictures are taken again; no stop once the doctor is sure",
-    "fixed, random, frequent": "other orders of questions: the commonest five, chance, what is likeliest yes",
+    "fixed, random, frequent": "other orders of questions: a fixed list, chance, the likeliest yes",
     "split, half": "published rewards for a question, in place of information gain",
     "shuffled, blank": "controls: the next patient's pictures; pictures that show nothing",
     "read": "the same doctor on pictures that are drawn and then read by trained readers",
@@ -38,9 +38,9 @@ DOCTORS = {
 ARMS = {
     "state": "phases, gaps and a state that is kept from turn to turn",
     "plain": "plain prompting: one call a turn",
-    "plain_matched": "plain prompting with votes, up to the calls and tokens of `state` on the same case",
-    "scrambled": "control: `state` with another case's state put in its place at every turn",
-    "late": "`state` before patients who tell of an allergy late",
+    "plain_matched": "plain prompting with votes, up to the calls and tokens of state on the same case",
+    "scrambled": "control: another case's state put in the place of its own at every turn",
+    "late": "state before patients who tell of an allergy late",
     "rigid": "the same patients, and it may not go back",
 }
 COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
@@ -99,11 +99,12 @@ def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequenc
 
 def names(talks: Mapping[tuple[str, str], Any], *, ladder: bool) -> dict[str, str]:
     """A sentence for each name that the figures use."""
-    found = dict(NAMES) if ladder else {}
+    found, scripts = dict(NAMES) if ladder else {}, set[str]()
     for doctor in dict.fromkeys(doctor for doctor, _ in talks):
         script, _, rest = doctor.partition("?")
         options = [one.partition("=")[::2] for one in rest.split("&") if one]
-        said = [DOCTORS.get(script, "a chat model")]
+        said = ["the same script" if script in scripts else DOCTORS.get(script, "a chat model")]
+        scripts.add(script if script in DOCTORS else "")
         found[doctor] = "; ".join(said + [DOCTORS[key].format(x) for key, x in options if key in DOCTORS])
     for arm in dict.fromkeys(arm for _, arm in talks):
         name, _, options_ = arm.partition("?")
@@ -221,7 +222,7 @@ def compared(
             add(name, hits(values[~np.isnan(values)]), page=first_, minor=not first_)
         learnt = column(rows, "acquired", cases)
         if np.isfinite(learnt).any():
-            add("top1 by exact inference", m.mean(learnt, better="higher"))
+            add("top1 by exact inference", hits(learnt[~np.isnan(learnt)]))
         for tag in ("yes", "no"):
             some = [row["top1"] for row in rows if row["tags"].get("leak") == tag]
             if some:
