@@ -151,7 +151,8 @@ def test_a_legend_groups_explains_and_keeps_minor_figures_to_the_table(tmp_path:
     text = report(run.folder).read_text()
     assert re.findall(r"<h3>(.*?)</h3>", text)[:3] == ["What the names mean", "one &amp; all", "c"]
     assert "<dt>far</dt><dd>what is &lt;far&gt;</dd>" in text
-    assert '<th scope="row">b</th>' in text and "one &amp; all estimates with intervals: first 0.750" in text
+    assert '<th scope="row">b</th>' in text
+    assert "one &amp; all estimates with intervals: first 0.750" in text
     assert "; b 0.750" not in text, "what is minor is not drawn"
     assert re.findall(r'class="what">(.*?)<', text) == ["c · d", "one &amp; all · first"]
     assert '<td>b</td><td class="n">1.500</td>' in text
@@ -173,8 +174,10 @@ def test_talks_fold_by_subject_and_their_tables_link_to_lines(tmp_path: Path) ->
     assert re.findall(r'<summary>(\w+) <span class="small">(\d+)</span>', text) == [("a", "7"), ("b", "7")]
     ids = re.findall(r'<li class="\w+" id="([^"]+)"', text)
     links = re.findall(r'<a href="#(talk[^"]+)">line 2</a>', text)
-    assert len(set(ids)) == len(ids) == 28 and links == ids[1::2]
-    assert "doctor · history · 2" in text and "<td>&lt;b&gt;</td>" in text
+    assert len(set(ids)) == len(ids) == 28
+    assert links == ids[1::2]
+    assert "doctor · history · 2" in text
+    assert "<td>&lt;b&gt;</td>" in text
 
 
 def test_a_section_that_cannot_be_shown_is_named(tmp_path: Path) -> None:

@@ -54,11 +54,10 @@ def test_names_are_explained_each_script_once() -> None:
         ("m", "plain"): 0,
     }
     found = names(talks, ladder=False)
-    assert (
-        found["scripted:clinic?span=4"].startswith("a script in")
-        and "last 4 turns" in found["scripted:clinic?span=4"]
-    )
+    assert found["scripted:clinic?span=4"].startswith("a script in")
+    assert "last 4 turns" in found["scripted:clinic?span=4"]
     assert found["scripted:clinic"] == "the same script"
     assert found["m"] == "a chat model"
     assert found["state?gap=eig"].endswith("(gap=eig)")
-    assert "read" in names({}, ladder=True) and "read" not in found
+    assert "read" in names({}, ladder=True)
+    assert "read" not in found

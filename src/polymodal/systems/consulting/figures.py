@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from polymodal.training.study import Book
 
 Row = Mapping[str, Any]
+READ = {"shuffled": "control", "blank": "control", "text": "baseline", "artefacts": "baseline"}
 CHECKS = "Checks of the record"  # their heading in the report
 CLAIMING = "unsupported="  # in a doctor's name: the script that makes claims up
 FORGETS = "span="
@@ -128,7 +129,7 @@ def pictured(
     """The exact doctor on pictures that are drawn and read."""
     right = {arm: column(some, "right", cases) for arm, some in arms.items()}
     for arm, values in right.items():
-        role = "control" if arm in ("shuffled", "blank") else "result"
+        role = READ.get(arm, "result")
         book.add(f"read: {arm}", hits(values), role=role, page=True)
         turns = sum(column(arms[arm], name, cases) for name in ("asked", "requested", "retakes"))
         book.add(f"read: {arm}, turns", m.mean(turns, better="lower"))
