@@ -330,8 +330,8 @@ def talks(
             out["records"].append(about_ | method.record(found.states[-1]))
         if whole:
             tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
-            name = f"{spec} {arm} {some[i].id}"
-            out["talks"].append({"id": name, "tags": tags, "turns": talked.spoken(found)})
+            whole_ = {"turns": talked.spoken(found), "tables": talked.noted(found.states[-1])}
+            out["talks"].append({"id": f"{spec} {arm} {some[i].id}", "tags": tags} | whole_)
     return out
 
 
