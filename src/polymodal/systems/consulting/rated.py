@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,30 +41,25 @@ def rated(
 
 def axes(book: Book, doctor: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Means of every axis in every arm, and the state's less the matched arm's, p by Benjamini-Hochberg."""
-    names = list(
-        dict.fromkeys(k for rows in arms.values() for row in rows for k in row if k.startswith(AXIS))
+    named = dict.fromkeys(
+        key for rows in arms.values() for row in rows for key in row if key.startswith(AXIS)
     )
     for arm, rows in arms.items():
         lost = sum("unrated" in row for row in rows)
         if lost:
-            book.sections["notes"].append(
-                f"{doctor} {arm}: {lost} of {len(rows)} consultations got no rating."
-            )
-        for name in names:
+            book.sections["notes"].append(f"{doctor} {arm}: {lost} of {len(rows)} got no rating.")
+        for name in named:
             values = [row[name] for row in rows if name in row]
             if values:
                 book.add(f"{doctor} {arm}: {name}", m.mean(np.array(values)))
-    if not {"state", "plain_matched"} <= arms.keys():
-        return
-    both = {row["case"]: row for row in arms["plain_matched"]}
-    found = {}
-    for name in names:
-        pairs = [
-            (a[name], b[name]) for a in arms["state"] if name in a and name in (b := both.get(a["case"], {}))
-        ]
-        if pairs:
-            one, other = (np.array(side) for side in zip(*pairs, strict=True))
-            found[name] = m.difference(None, one, other, seed=book.seed)
-    held = m.benjamini_hochberg([float("nan") if x.p is None else x.p for x in found.values()])
-    for (name, one), p in zip(found.items(), held, strict=True):
-        book.add(f"{doctor}: state - plain_matched, {name} (p {p:.3f} by BH)", one)
+    both = {row["case"]: row for row in arms.get("plain_matched", ())}
+    found: dict[str, m.Estimate] = {}
+    for name in named:
+        mine = {row["case"]: row[name] for row in arms.get("state", ()) if name in row}
+        cases = [case for case in mine if name in both.get(case, {})]
+        if cases:
+            sides = ([mine[case] for case in cases], [both[case][name] for case in cases])
+            found[name] = m.difference(None, *map(np.array, sides), seed=book.seed)
+    held = m.benjamini_hochberg([np.nan if one.p is None else one.p for one in found.values()])
+    for (name, gap), p in zip(found.items(), held, strict=True):
+        book.add(f"{doctor}: state - plain_matched, {name}", replace(gap, p=float(p) if p == p else None))
