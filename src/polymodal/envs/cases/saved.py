@@ -127,7 +127,7 @@ def _chances(
     where, n = f"{where}, finding {finding.name!r}", len(finding.values)
     if given is None:
         if missing is None or n != 2:
-            hint = "; -o missing=0 takes it as never" if n == 2 else f"; {n} chances are wanted"
+            hint = "; 0 says never" if n == 2 else f"; {n} chances are wanted"
             raise ValueError(f"{where}: the frequency is missing{hint}")
         given = missing
     if not isinstance(given, list):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polymodal.chat import Budget, ChatModel, connect, library, ordered, uniform
+from polymodal.chat import Budget, ChatModel, connect, ordered, uniform
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case, Clinic
 from polymodal.envs.clinic.patient import Consultation
@@ -142,6 +142,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     for name in ("tables", "notes", "curves", "conversations"):
         book.sections[name] = []
     clinic, found, lost = place(config)
+    asked = doctors(config, clinic), (config.patient, config.rater)
+    places.checked(*asked, clinic, folder=earlier(config), texts_at=config.library)
     book.sections["about"] = {"text": about(config, clinic, len(found)), "warning": LABEL}
     if config.data is None:
         seeds = range(config.seed, config.seed + config.seeds)
@@ -187,8 +189,7 @@ def room(
     config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation
 ) -> Consultation:
     """An environment as the Config has it."""
-    ways: dict[str, Any] = {"manner": config.manner, "compat": config.compat}
-    return places.room(found, clinic, config.patient, kind, **ways)
+    return places.room(found, clinic, config.patient, kind, manner=config.manner, compat=config.compat)
 
 
 def env(config: Config) -> Consultation:
@@ -280,7 +281,7 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
             known = {"clinic": partial(scripted, clinic)} if clinic else {}
             model = connect(spec, scripts=known, store=store)
             script = spec.startswith("scripted:")
-            talk = partial(talks, config, spec, model, clinic, some, seen, {})
+            talk = partial(talks, config, spec, model, clinic, some, seen, {}, first)
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
             for one in ordered(talk, wanted, threads=1 if script else 4):
                 for name, values in one.items():
@@ -303,15 +304,17 @@ def talks(
     some: Sequence[Case],
     seen: Any,
     begun: dict[Any, talked.Held],
+    first: int,
     i: int,
 ) -> dict[str, list[Any]]:
     """One case before one model in its arms: rows, and of the first cases the talks whole."""
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
     for arm in config.arm if spec != CLAIMING else ("state",):
         name, _ = parsed(arm)
-        if name in ("late", "rigid") and (spec != MINDS or uniform("late", some[i].id) * talked.EVERY >= 1):
-            continue  # these two are of patients with news, and of one script
-        if name == "scrambled" and spec in (MINDS, SLIPS):
+        news = (
+            spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1
+        )  # some patients', one script's
+        if (name in ("late", "rigid") and not news) or (name == "scrambled" and spec in (MINDS, SLIPS)):
             continue
         found = sat(config, arm, model, clinic, some, seen, begun, i)
         row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
@@ -320,7 +323,7 @@ def talks(
             p = talked.acquired(clinic, found.states[-1], seen)
             row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
         out["rows"].append(row)
-        whole = i < SEEN and spec != CLAIMING
+        whole = first + i < SEEN and spec != CLAIMING
         if found.states and (whole or not spec.startswith("scripted:")):
             out["kept"].append(talked.kept(found))
             about_ = {"case": some[i].id, "doctor": spec, "arm": arm}
@@ -356,7 +359,7 @@ def sat(
         limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None) if spent else None
         chair: Any = method.Plain(**base, budget=limit)
     else:
-        search = library.Library.read(Path(config.library)).search if config.library else None
+        search = places.texts(config.library).search if config.library else None
         swap = None
         if name == "scrambled":
             other = sat(config, "state", model, clinic, some, seen, begun, (i + 1) % len(some))
@@ -364,7 +367,7 @@ def sat(
         again = config.reopen and name != "rigid"
         chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
     where = room(config, clinic, some, talked.Late if late else Consultation)
-    found = talked.held(where, chair, i, seed=config.seed)
+    found = talked.held(where, chair, some[i].id, seed=config.seed)
     if name == "state":
         begun[arm, i] = found
     return found

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.chat import connect
+from polymodal.chat.library import Library
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case
 from polymodal.envs.clinic.generated import patients
 from polymodal.envs.clinic.patient import Consultation, table_patient
+from polymodal.envs.clinic.scripted import scripted
 from polymodal.envs.clinic.spoken import Lexical, model_patient
 from polymodal.media import Invalid
 from polymodal.systems.consulting import pictured
@@ -64,6 +67,47 @@ def room(
     if patient not in ("auto", "lexical", "table"):
         side = model_patient(connect(patient))
     return kind(found, patient=side, manner=manner, clinic=clinic, compat=compat)
+
+
+def checked(
+    doctors: Sequence[str],
+    others: Sequence[str],
+    clinic: Clinic | None,
+    *,
+    folder: str | None = None,
+    texts_at: str | None = None,
+) -> None:
+    """Says at once, not after the training, what a job would trip over; checkpoints are not loaded for it.
+
+    Args:
+        doctors: models that may be scripts of the clinic.
+        others: who answers and who rates, by a word or as a model.
+        clinic: its tables.
+        folder: an earlier run whose readers are wanted.
+        texts_at: texts that plans are to rest on.
+
+    Raises:
+        LookupError: an unknown kind of model, script or option.
+        ValueError: a model's option that cannot be read.
+        FileNotFoundError: no readers in the folder.
+        MediaError: no texts there.
+    """
+    if texts_at is not None:
+        texts(texts_at)
+    own = {"clinic": partial(scripted, clinic)} if clinic else {}
+    words = ("auto", "table", "lexical", "rule")
+    for specs, scripts in ((doctors, own), ([one for one in others if one not in words], {})):
+        for spec in specs:
+            if not any(kind in spec for kind in ("local:", "inspect:")):
+                connect(spec, scripts=scripts)
+    if clinic is not None and folder is not None and not (Path(folder) / "model").is_dir():
+        raise FileNotFoundError(f"doctor=bayes:{folder}: no finished run with readers in {folder}/model")
+
+
+@cache
+def texts(path: str) -> Library:
+    """The texts of a folder, read once in a process. Raises as `Library.read`."""
+    return Library.read(Path(path))
 
 
 def known(clinic: Clinic | None, own: Clinic, folder: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
