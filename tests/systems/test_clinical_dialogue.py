@@ -73,6 +73,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictured, "taught", partial(pictured.taught, n=48))
         patch.setattr(pictured, "HELD", 40)
+        patch.setattr(recipe, "SEEN", 3)
         patch.setattr(pictured, "picture", drawn)
         patch.setattr(pictured, "PictureReader", Ideal)
         patch.setattr(pictured, "read_page", Ideal("page"))

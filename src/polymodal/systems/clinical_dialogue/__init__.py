@@ -1,4 +1,4 @@
-"""For research, not for care: consultations that ask for what they do not yet know (arXiv 2505.04653).
+"""For research, not for care: consultations that ask for what they lack (2505.04653).
 
 Claim
     A state that is kept from turn to turn makes a chat model ask better and end righter than plain prompting;
@@ -49,38 +49,46 @@ Measured
       T=6: shuffled                                0.182 [0.174, 0.190]  0.180
       T=10: shuffled                               0.243 [0.235, 0.252]  0.250
       T=14: shuffled                               0.314 [0.304, 0.323]  0.300
-      poor 0.0: retaken                            0.870 [0.863, 0.876]  0.790
-      poor 0.3: retaken                            0.858 [0.851, 0.865]  0.790
-      poor 0.6: retaken                            0.820 [0.812, 0.827]  0.790
+      poor 0.0: plain                              0.870 [0.863, 0.876]  0.860
+      poor 0.0: retaken                            0.870 [0.863, 0.876]  0.860
+      poor 0.0: quality ignored                    0.870 [0.863, 0.876]  0.860
+      poor 0.3: plain                              0.801 [0.793, 0.808]  0.800
+      poor 0.3: retaken                            0.858 [0.851, 0.865]  0.860
+      poor 0.3: quality ignored                    0.798 [0.790, 0.805]  0.800
+      poor 0.6: plain                              0.731 [0.722, 0.740]  0.730
+      poor 0.6: retaken                            0.820 [0.812, 0.827]  0.850
+      poor 0.6: quality ignored                    0.728 [0.719, 0.736]  0.730
+      poor 0.9: plain                              0.660 [0.651, 0.669]  0.690
       poor 0.9: retaken                            0.740 [0.731, 0.748]  0.790
+      poor 0.9: quality ignored                    0.664 [0.654, 0.673]  0.620
       reader of lesions: good                      0.862 [0.819, 0.896]
       reader of lesions: poor                      0.610 [0.540, 0.676]
       reader of traces: good                       0.984 [0.962, 0.993]
       reader of traces: poor                       0.851 [0.795, 0.894]
-      read: multimodal                             0.875 [0.804, 0.923]
-      read: no retake                              0.792 [0.711, 0.855]
-      read: text                                   0.392 [0.309, 0.481]
-      read: artefacts                              0.400 [0.317, 0.489]
-      read: shuffled                               0.175 [0.117, 0.253]
-      read: blank                                  0.208 [0.145, 0.289]
-      late: reopened and minded                    1.000 [0.772, 1.000]  1.000
-      rigid: reopened                              0.000 [0.000, 0.228]  0.000
-      planted claims found                         1.000 [0.947, 1.000]  1.000
-      false alarms                                 0.000 [0.000, 0.005]  0.000
-      scripted:clinic?span=4 state: top1           0.875 [0.785, 0.931]
-      scripted:clinic?span=4 plain: top1           0.625 [0.515, 0.723]
-      scripted:clinic?span=4 plain_matched: top1   0.625 [0.515, 0.723]
-      scripted:clinic?span=4 scrambled: top1       0.075 [0.035, 0.154]
-      state - plain, top-1                         0.250 [0.150, 0.350]
-      state - plain_matched, top-1                 0.250 [0.150, 0.350]
-      scrambled - plain, top-1                     -0.550 [-0.675, -0.425]
-      state - scrambled, top-1                     0.800 [0.700, 0.888]
-      scripted:clinic?slip=0.3 state: top1         0.562 [0.453, 0.666]
-      scripted:clinic?slip=0.3 plain: top1         0.625 [0.515, 0.723]
-      scripted:clinic?slip=0.3 plain_matched: top1 0.838 [0.742, 0.903]
-      scripted:clinic state: top1                  0.875 [0.785, 0.931]
-      scripted:clinic plain: top1                  0.863 [0.770, 0.921]
-      scripted:clinic plain_matched: top1          0.863 [0.770, 0.921]
+      read: multimodal                             0.870 [0.790, 0.922]
+      read: no retake                              0.800 [0.711, 0.867]
+      read: text                                   0.380 [0.291, 0.478]
+      read: artefacts                              0.390 [0.300, 0.488]
+      read: shuffled                               0.170 [0.109, 0.255]
+      read: blank                                  0.370 [0.282, 0.468]
+      late: reopened and minded                    1.000 [0.701, 1.000]  1.000
+      rigid: reopened                              0.000 [0.000, 0.299]  0.000
+      planted claims found                         1.000 [0.931, 1.000]  1.000
+      false alarms                                 0.000 [0.000, 0.007]  0.000
+      scripted:clinic?span=4 state: top1           0.900 [0.799, 0.953]
+      scripted:clinic?span=4 plain: top1           0.650 [0.524, 0.758]
+      scripted:clinic?span=4 plain_matched: top1   0.650 [0.524, 0.758]
+      scripted:clinic?span=4 scrambled: top1       0.083 [0.036, 0.181]
+      state - plain, top-1                         0.250 [0.117, 0.367]
+      state - plain_matched, top-1                 0.250 [0.117, 0.367]
+      scrambled - plain, top-1                     -0.567 [-0.700, -0.433]
+      state - scrambled, top-1                     0.817 [0.700, 0.900]
+      scripted:clinic?slip=0.3 state: top1         0.550 [0.425, 0.669]
+      scripted:clinic?slip=0.3 plain: top1         0.633 [0.507, 0.744]
+      scripted:clinic?slip=0.3 plain_matched: top1 0.867 [0.758, 0.931]
+      scripted:clinic state: top1                  0.900 [0.799, 0.953]
+      scripted:clinic plain: top1                  0.883 [0.778, 0.942]
+      scripted:clinic plain_matched: top1          0.883 [0.778, 0.942]
       reproduced: state-aware beats plain prompting (at equal calls; the model forgets) (paper: -, not
         at equal calls)
       reproduced: a scrambled state gains nothing (paper: ours)
@@ -88,7 +96,7 @@ Measured
       reproduced: questions directed by uncertainty beat fixed and random ones (paper: -)
       reproduced: random < frequent < information gain (paper: ours)
       reproduced: retakes flatten the quality curve (paper: -)
-      not reproduced: stopping by confidence saves turns (paper: -)
+      reproduced: stopping by confidence saves 15 % of 10 and of 14 turns (paper: -)
       reproduced: it saves 40 % of the questions for 2 points (14 turns) (paper: ours)
       reproduced: pictures that are drawn and read are needed too (paper: -)
       reproduced: unsupported claims are all found, without false alarm (paper: -)

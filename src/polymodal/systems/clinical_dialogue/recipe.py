@@ -1,4 +1,4 @@
-"""Patients before doctors: exact ones, with and without pictures, and chat models in several arms."""
+"""Patients before doctors: exact ones, with and without pictures, and chat models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LABEL = "For research, not for care: simulated patients, invented diseases, no advice for anybody."
 FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "scripted:clinic"
 CLAIMING = "scripted:clinic?unsupported=0.1"
-CHUNK, SEEN, SPOKEN = 20, 3, 60  # cases of a job; talks of an arm in the report; cases of a script
+CHUNK, SEEN, SPOKEN = 20, 12, 60  # cases of a job; talks of an arm in the report; cases of a script
 ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
     "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
     **{name: {} for name in ("plain", "plain_matched")},
@@ -262,13 +262,8 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
     seen = places.known(clinic, data.pocket(), at)
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
     if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
-        setting = pictured.Setting(
-            turns=middle(config),
-            tau=config.stop,
-            weight=config.cost,
-            manner=config.manner,
-            compat=config.compat,
-        )
+        how: dict[str, Any] = {"weight": config.cost, "manner": config.manner, "compat": config.compat}
+        setting = pictured.Setting(turns=middle(config), tau=config.stop, **how)
         arms = tuple(pictured.ARMS) if seen[0] else ("text",)
         rows = pictured.consulted(clinic, some, seen, setting, arms=arms, seed=config.seed)
         out["rows"] += [{"doctor": "bayes", **row} for row in rows]
@@ -311,9 +306,7 @@ def talks(
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
     for arm in config.arm if spec != CLAIMING else ("state",):
         name, _ = parsed(arm)
-        news = (
-            spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1
-        )  # some patients', one script's
+        news = spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1  # of some patients
         if (name in ("late", "rigid") and not news) or (name == "scrambled" and spec in (MINDS, SLIPS)):
             continue
         found = sat(config, arm, model, clinic, some, seen, begun, i)
@@ -326,9 +319,9 @@ def talks(
         whole = first + i < SEEN and spec != CLAIMING
         if found.states and (whole or not spec.startswith("scripted:")):
             out["kept"].append(talked.kept(found))
-            about_ = {"case": some[i].id, "doctor": spec, "arm": arm}
-            out["records"].append(about_ | method.record(found.states[-1]))
-        if whole:
+            told = method.record(found.states[-1])
+            out["records"].append({"case": some[i].id, "doctor": spec, "arm": arm} | told)
+        if whole and found.states:
             tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
             whole_ = {"turns": talked.spoken(found), "tables": talked.noted(found.states[-1])}
             out["talks"].append({"id": f"{spec} {arm} {some[i].id}", "tags": tags} | whole_)

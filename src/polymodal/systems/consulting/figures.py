@@ -1,4 +1,4 @@
-"""Estimates of consultations: readers, arms with and without pictures, chat models at equal budgets."""
+"""Estimates of consultations: readers, arms with and without pictures, chat models."""
 
 from __future__ import annotations
 

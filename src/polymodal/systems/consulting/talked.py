@@ -1,4 +1,4 @@
-"""What a doctor with a chat model did in a consultation, as one row; and its talk for the report."""
+"""What a doctor with a chat model did in a consultation: one row, and its talk."""
 
 from __future__ import annotations
 
