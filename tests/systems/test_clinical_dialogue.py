@@ -21,7 +21,7 @@ from polymodal.systems.clinical_dialogue import data, recipe
 from polymodal.systems.consulting import climbing, pictured, talked
 from polymodal.testing import check_recipe
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "agentclinic"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "agentclinic"
 BAD = "scripted:say?text=%7B"  # a lone brace, at every call
 SMALL = {"cases": 8, "seeds": 2, "epochs": 1, "seed": 40, "doctor": ("bayes", recipe.FORGETS, recipe.MINDS)}
 KINDS = ("lesion", "trace", "page")
@@ -337,7 +337,13 @@ def test_a_clinic_of_ones_own(tmp_path):
     (tmp_path / "cases.jsonl").write_text(
         "\n".join(map(json.dumps, [*lines, {**lines[0], "id": "x", "diagnosis": "Nix"}]))
     )
-    options = {"data": str(tmp_path), "doctor": ("bayes", recipe.MINDS), "turns": (4,), "arm": ("state",), "rater": BAD}
+    options = {
+        "data": str(tmp_path),
+        "doctor": ("bayes", recipe.MINDS),
+        "turns": (4,),
+        "arm": ("state",),
+        "rater": BAD,
+    }
     result, by, _ = went(tmp_path / "out", **options)
     assert [row["right"] for row in by["bayes", "text"]] == [1] * 4
     assert [row["top1"] for row in by[recipe.MINDS, "state"]] == [1] * 4
