@@ -21,9 +21,9 @@ from polymodal.systems.clinical_dialogue import data, recipe
 from polymodal.systems.consulting import climbing, pictured, talked
 from polymodal.testing import check_recipe
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "agentclinic"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "agentclinic"
 BAD = "scripted:say?text=%7B"  # a lone brace, at every call
-SMALL = {"cases": 10, "seeds": 2, "epochs": 1, "seed": 40, "doctor": ("bayes", recipe.FORGETS, recipe.MINDS)}
+SMALL = {"cases": 8, "seeds": 2, "epochs": 1, "seed": 40, "doctor": ("bayes", recipe.FORGETS, recipe.MINDS)}
 KINDS = ("lesion", "trace", "page")
 
 
@@ -77,7 +77,7 @@ def small():
         patch.setattr(pictured, "picture", drawn)
         patch.setattr(pictured, "PictureReader", Ideal)
         patch.setattr(pictured, "read_page", Ideal("page"))
-        patch.setattr(climbing, "rungs", partial(climbing.rungs, n=300))
+        patch.setattr(climbing, "rungs", partial(climbing.rungs, n=200))
         patch.setattr(recipe, "CHUNK", SMALL["cases"] // 2)
         yield
 
@@ -160,14 +160,13 @@ def test_the_ladder_is_in_order_and_near_the_page(ran):
     found = ran[0].estimates
     for t, known in zip((6, 10, 14), zip(*climbing.KNOWN.values(), strict=True), strict=True):
         for arm, value in zip(climbing.KNOWN, known, strict=True):
-            assert abs(found[f"T={t}: {arm}"].mean - value) <= 0.05, (t, arm)
+            assert abs(found[f"T={t}: {arm}"].mean - value) <= 0.08, (t, arm)
         assert found[f"T={t}: multimodal - text"].low > 0
         assert found[f"T={t}: multimodal - frequent"].low > 0
         assert found[f"T={t}: turns taken"].mean <= t
     assert found["T=14: turns saved"].low > 0.15
     assert found["poor 0 to .6: loss saved by retakes"].low > 0
-    assert 0.1 < found["nothing asked"].mean < 0.22
-    assert 0.77 < found["everything asked"].mean < 0.87
+    assert 0.08 < found["nothing asked"].mean < 0.24 < 0.74 < found["everything asked"].mean < 0.90
 
 
 def test_controls_of_pictures_and_states(ran):
@@ -190,7 +189,7 @@ def test_controls_of_pictures_and_states(ran):
     assert result.estimates["scrambled - plain, top-1"].low <= 0
     late, rigid = by[recipe.MINDS, "late"], by[recipe.MINDS, "rigid"]
     assert late.keys() == rigid.keys()
-    assert [*late] == [f"pocket-40-{i}" for i in (0, 4, 5, 8, 9)]
+    assert [*late] == [f"pocket-40-{i}" for i in (0, 4, 5)]
     assert all("reopened" in row["flags"] and row["minded"] for row in late.values())
     assert not any("reopened" in row["flags"] for row in rigid.values())
     assert not [key for key in by if key[1] in ("late", "rigid") and key[0] != recipe.MINDS]
@@ -232,7 +231,7 @@ def test_what_is_kept_can_be_played_again_and_says_what_it_is(ran):
 def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
     first, folder = ran
     again = (f"bayes:{folder}", recipe.SLIPS)
-    result, by, second = went(tmp_path, doctor=again, arm=("state?gap=eig", "plain_matched"), seeds=1)
+    result, by, second = went(tmp_path, doctor=again, arm=("state?gap=eig",), turns=(10,), seeds=1, cases=4)
     assert not (second / "model").exists()
     now = {row["case"]: row["p"] for row in by["bayes", "multimodal"]}
     before = {
@@ -240,8 +239,13 @@ def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
         for row in rows(folder / "consultations.jsonl")
         if (row["doctor"], row["arm"]) == ("bayes", "multimodal")
     }
-    assert now == before
-    assert result.estimates["read: multimodal"].mean == first.estimates["read: multimodal"].mean
+    assert len(now) == 4
+    assert now.items() <= before.items()
+    assert (
+        {"T=10: multimodal", "T=10: turns saved"}
+        <= result.estimates.keys()
+        <= first.estimates.keys() | {*result.estimates}
+    )
     assert not [name for name in result.estimates if name.startswith("reader of")]
     doctor = recipe.policy(config(doctor=(f"bayes:{folder}",)))
     assert isinstance(doctor, BayesDoctor)
@@ -292,8 +296,10 @@ def test_written_cases_and_a_model_that_says_nothing_valid(written, tmp_path):
         some = by[BAD, arm]
         assert [row["case"] for row in some] == ["made-1", "made-2"]
         assert [row["right"] for row in some] == [0, 0]
-        assert all(row["malformed"] > 3 for row in some)
+        assert all(row["malformed"] > 2 for row in some)
+        assert all(row["unfinished"] for row in some)
         assert not any(row["reason"] for row in some)  # ended, and not by the cut
+        assert f"{BAD} {arm}: 2 of 2 consultations unfinished." in result.sections["notes"]
         assert result.estimates[f"{BAD} {arm}: top1"].mean == 0
     records = rows(folder / "records.jsonl")
     assert len(records) == 6
@@ -332,11 +338,19 @@ def test_a_clinic_of_ones_own(tmp_path):
     (tmp_path / "cases.jsonl").write_text(
         "\n".join(map(json.dumps, [*lines, {**lines[0], "id": "x", "diagnosis": "Nix"}]))
     )
-    options = {"data": str(tmp_path), "doctor": ("bayes", recipe.MINDS), "turns": (4,), "arm": ("state",)}
+    options = {
+        "data": str(tmp_path),
+        "doctor": ("bayes", recipe.MINDS),
+        "turns": (4,),
+        "arm": ("state",),
+        "rater": BAD,
+    }
     result, by, _ = went(tmp_path / "out", **options)
     assert [row["right"] for row in by["bayes", "text"]] == [1] * 4
     assert [row["top1"] for row in by[recipe.MINDS, "state"]] == [1] * 4
     assert {key[1] for key in by} == {"text", "state"}
+    rated = result.estimates[f"{recipe.MINDS} state: same by the rater"]
+    assert (rated.n, rated.n_valid) == (4, 0)
     assert result.sections["invalid"][0]["n"] == 1
     assert isinstance(recipe.policy(config(**options)), BayesDoctor)
 
@@ -345,7 +359,7 @@ def test_a_clinic_of_ones_own(tmp_path):
     ("options", "error", "said"),
     [
         ({"arm": ("foo",)}, ValueError, "arm=foo: unknown; known: state, plain"),
-        ({"arm": ("state?gap=x",)}, ValueError, r"gap=x is not known; known: gap=model\|eig calls=five\|merged"),
+        ({"arm": ("state?gap=x",)}, ValueError, r"gap=x is not known; known: gap=model\|eig calls"),
         ({"arm": ("plain?gap=eig",)}, ValueError, "known: no options"),
         ({"doctor": ("nosuch:model",)}, LookupError, "no kind of model in 'nosuch:model'"),
         ({"doctor": ("scripted:clinic?lies=1",)}, LookupError, "no option 'lies'"),
@@ -360,4 +374,4 @@ def test_wrong_words_are_named_before_anything_is_done(options, error, said, tmp
     run = Run.create("clinical_dialogue", config(**options), root=tmp_path)
     with pytest.raises(error, match=said):
         recipe.run(config(**options), run)
-    assert not [path for path in (run.folder / "jobs").glob("*")]
+    assert not list((run.folder / "jobs").glob("*"))

@@ -10,12 +10,12 @@ from polymodal.systems.consulting.readers import PictureReader, Pictures, drawn,
 
 @pytest.fixture(scope="module")
 def reader():
-    some, val = drawn("lesion", 320, seed=0), drawn("lesion", 120, seed=0, split="val")
-    return learn("lesion", classes_of("lesion"), some, val, seed=0, epochs=5, batch=16)
+    some, val = drawn("lesion", 160, seed=0), drawn("lesion", 60, seed=0, split="val")
+    return learn("lesion", classes_of("lesion"), some, val, seed=0, epochs=4, batch=8)
 
 
 def test_a_reader_learns_and_knows_how_far_to_trust_itself(reader):
-    test = drawn("lesion", 150, seed=0, split="test")
+    test = drawn("lesion", 120, seed=0, split="test")
     q, poor = reader.probabilities(test.pixels)
     assert (q.argmax(1) == test.target).mean() > 0.4  # chance is .2
     assert ((poor > 0.5) == test.poor).mean() > 0.9

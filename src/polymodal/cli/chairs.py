@@ -27,6 +27,7 @@ from polymodal.envs.play import Turn, shown
 from polymodal.envs.trace import is_picture
 
 COLUMNS = 48  # of a picture in the terminal
+SHOWN = 0.005  # least chance of a diagnosis that is told by name
 HELP = """\
 Plain words are a question; a finding's name asks for that finding.
 /findings           the names of what can be asked
@@ -242,7 +243,9 @@ def say(action: Any) -> str:
         case Retake(kind):
             return f"Please show me another take: {kind}"
         case Present(told):
-            return "I think of: " + ", ".join(f"{name} ({p:.0%})" for name, p in told)
+            some = [(name, p) for name, p in told if p >= SHOWN] or told[:1]
+            more = f", and {len(told) - len(some)} more" if len(told) > len(some) else ""
+            return "I think of: " + ", ".join(f"{name} ({p:.0%})" for name, p in some) + more
         case Plan(text, sources):
             return f"The plan: {text}" + (f" [{'; '.join(sources)}]" if sources else "")
         case Close():

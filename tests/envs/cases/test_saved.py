@@ -67,7 +67,7 @@ def without(*path: str) -> dict[str, Any]:
 def test_a_missing_frequency_is_refused_or_taken_as_never(tmp_path: Path) -> None:
     where = written(tmp_path, without("frequency", "A", "ache"))
     with pytest.raises(
-        ValueError, match=r"clinic\.json: disease 'A', finding 'ache': the frequency is missing; -o"
+        ValueError, match=r"clinic\.json: disease 'A', finding 'ache': the frequency is missing; 0 says never"
     ):
         clinic(where)
     np.testing.assert_allclose(clinic(where, missing=0).answers[:, 0, 0], [0, 0.9, 0, 0.1])

@@ -15,7 +15,6 @@ from polymodal.chat import Budget, ChatModel, connect, ordered, uniform
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case, Clinic
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.clinic.scripted import scripted
 from polymodal.envs.doctor import BayesDoctor
 from polymodal.metrics import Claim, Estimate, above, below, every, inside
 from polymodal.metrics.acting import top_k
@@ -273,8 +272,7 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
         out["rows"] += written.asked(room(config, clinic, some), some, lists, seed=config.seed)
     with Cache(Path(folder) / "calls.sqlite") as store:
         for spec in doctors(config, clinic):
-            known = {"clinic": partial(scripted, clinic)} if clinic else {}
-            model = connect(spec, scripts=known, store=store)
+            model = connect(spec, scripts=places.scripts(clinic), store=store)
             script = spec.startswith("scripted:")
             talk = partial(talks, config, spec, model, clinic, some, seen, {}, first)
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))

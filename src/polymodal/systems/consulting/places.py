@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.chat import connect
+from polymodal.chat.connect import Script
 from polymodal.chat.library import Library
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case
@@ -94,14 +95,18 @@ def checked(
     """
     if texts_at is not None:
         texts(texts_at)
-    own = {"clinic": partial(scripted, clinic)} if clinic else {}
     words = ("auto", "table", "lexical", "rule")
-    for specs, scripts in ((doctors, own), ([one for one in others if one not in words], {})):
+    for specs, known in ((doctors, scripts(clinic)), ([one for one in others if one not in words], {})):
         for spec in specs:
             if not any(kind in spec for kind in ("local:", "inspect:")):
-                connect(spec, scripts=scripts)
+                connect(spec, scripts=known)
     if clinic is not None and folder is not None and not (Path(folder) / "model").is_dir():
         raise FileNotFoundError(f"doctor=bayes:{folder}: no finished run with readers in {folder}/model")
+
+
+def scripts(clinic: Clinic | None) -> dict[str, Script]:
+    """The scripts that `chat.connect` may know besides its own: the mind that knows the tables."""
+    return {} if clinic is None else {"clinic": partial(scripted, clinic)}
 
 
 @cache

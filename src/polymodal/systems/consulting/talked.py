@@ -10,7 +10,7 @@ import numpy as np
 from polymodal.envs.clinic import Close, Present, Request, Retake
 from polymodal.envs.clinic.chair import Chair, Traced
 from polymodal.envs.clinic.patient import Consultation, heard
-from polymodal.envs.clinic.state import State, supported
+from polymodal.envs.clinic.state import OTHER, State, supported
 from polymodal.envs.doctor import Sight, concluded
 from polymodal.envs.play import Turn, play
 from polymodal.media import Image
@@ -65,7 +65,7 @@ def row(found: Held) -> dict[str, Any]:
         "planted": [int(_planted(one, state)) for one in state.findings],
         "flags": list(state.flags),
         "minded": "allerg" in state.plan.lower(),
-        "unfinished": not last.info["presented"],
+        "unfinished": not last.info["presented"] or all(one.name == OTHER for one in state.differential),
         "reason": last.reason,
         "seconds": sum(turn.seconds for turn in found.turns),
     }
