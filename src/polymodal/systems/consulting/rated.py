@@ -1,4 +1,4 @@
-"""A chat model as the rater of a consultation: the axes of a rubric, by what was said and recorded."""
+"""A chat model rates a consultation: the axes of a rubric, by what was said."""
 
 from __future__ import annotations
 
