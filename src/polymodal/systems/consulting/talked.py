@@ -10,7 +10,7 @@ import numpy as np
 from polymodal.envs.clinic import Present
 from polymodal.envs.clinic.chair import Chair, Traced
 from polymodal.envs.clinic.patient import Consultation, heard
-from polymodal.envs.clinic.state import State, supported
+from polymodal.envs.clinic.state import OTHER, State, supported
 from polymodal.envs.doctor import Sight, concluded
 from polymodal.envs.play import Turn, play
 from polymodal.media import Image
@@ -59,12 +59,13 @@ def row(found: Held) -> dict[str, Any]:
         "calls": state.counts.get("calls", 0),
         "tokens": state.counts.get("tokens", 0),
         "malformed": state.counts.get("invalid", 0),
+        "why": {k[4:]: n for k, n in state.counts.items() if k.startswith("why:")},
         **told,
         "claims": [int(x) for x in supported(state.findings, state.talk, state.artefacts)],
         "planted": [int(_planted(one, state)) for one in state.findings],
         "flags": list(state.flags),
         "minded": "allerg" in state.plan.lower(),
-        "unfinished": not last.info["presented"],
+        "unfinished": not last.info["presented"] or all(one.name == OTHER for one in state.differential),
         "reason": last.reason,
         "seconds": sum(turn.seconds for turn in found.turns),
     }
