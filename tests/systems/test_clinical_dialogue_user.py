@@ -70,7 +70,7 @@ def test_values_that_cannot_be_used_are_refused_by_name_before_anything_runs(giv
 
 
 def test_an_absent_library_is_refused_before_anything_runs(tmp_path):
-    with pytest.raises(FileNotFoundError, match="library=.*nowhere: no such"):
+    with pytest.raises(FileNotFoundError, match=r"library=.*nowhere: no such"):
         recipe.Config(library=str(tmp_path / "nowhere"))
 
 
@@ -174,10 +174,9 @@ def test_replies_of_the_patients_and_the_raters_model_are_kept(tmp_path, monkeyp
 
 def test_a_share_by_exact_inference_stays_within_its_bounds():
     rows = [
-        {"case": f"c{n}", "acquired": float(n < 5), "flags": [], "tags": {}, "unfinished": False, "reason": "",
-         **dict.fromkeys(figures.WANTED, 1.0)}
+        {"case": f"c{n}", "acquired": float(n < 5), "tags": {}, **dict.fromkeys(figures.WANTED, 1.0)}
         for n in range(6)
-    ]  # fmt: skip
+    ]
     book = Book(seed=0)
     book.sections["notes"] = []
     figures.compared(book, "m", {"state": rows}, [row["case"] for row in rows], first=True)
