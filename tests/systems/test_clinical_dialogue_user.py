@@ -8,9 +8,10 @@ import pytest
 from polymodal.chat import assistant
 from polymodal.chat.model import Reply
 from polymodal.envs.cases import cases, clinic
+from polymodal.envs.clinic.scripted import scripted
 from polymodal.media import Invalid
 from polymodal.systems.clinical_dialogue import data, recipe
-from polymodal.systems.clinical_dialogue.method import Plain
+from polymodal.systems.clinical_dialogue.method import Doctor, Plain
 from polymodal.systems.consulting import figures, places, talked
 from polymodal.training.study import Book
 
@@ -183,3 +184,17 @@ def test_a_share_by_exact_inference_stays_within_its_bounds():
     found = book.estimates["m state: top1 by exact inference"]
     assert np.isclose(found.mean, 5 / 6)
     assert 0 <= found.low <= found.high <= 1
+
+
+def test_the_scripted_mind_keeps_which_of_several_values_was_said(tmp_path):
+    rows = [
+        {"id": value, "diagnosis": name, "initial": "I feel ill.", "findings": {"pain": value}}
+        for name, value in zip(NAMES, ("none", "strong"), strict=True)
+    ]
+    tables = clinic(written(tmp_path, [], extra=rows))
+    env = places.room(list(cases(tmp_path, tables)), tables, "auto")
+    chair = Doctor(model=scripted(tables), terms=["cough", "pain"], turns=4)
+    for i, name in enumerate(NAMES):
+        state = talked.held(env, chair, i, seed=0).states[-1]
+        assert "pain" in {one.name for one in state.findings}
+        assert state.differential[0].name == name
