@@ -66,11 +66,12 @@ def without(*path: str) -> dict[str, Any]:
 
 def test_a_missing_frequency_is_refused_or_taken_as_never(tmp_path: Path) -> None:
     where = written(tmp_path, without("frequency", "A", "ache"))
-    with pytest.raises(
-        ValueError, match=r"clinic\.json: disease 'A', finding 'ache': the frequency is missing; 0 says never"
-    ):
+    said = r"clinic\.json: disease 'A', finding 'ache': the frequency is missing; \"missing\": 0 in the file"
+    with pytest.raises(ValueError, match=said):
         clinic(where)
     np.testing.assert_allclose(clinic(where, missing=0).answers[:, 0, 0], [0, 0.9, 0, 0.1])
+    told = written(tmp_path, without("frequency", "A", "ache") | {"missing": 0.5})
+    np.testing.assert_allclose(clinic(told).answers[:, 0, 0], [0.45, 0.45, 0, 0.1])
     with pytest.raises(ValueError, match="'hue': the frequency is missing; 3 chances"):
         clinic(written(tmp_path, without("frequency", "A", "hue")), missing=0)
 

@@ -114,6 +114,12 @@ def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
     return lines.learned(read(path))
 
 
+def given(path: Path) -> bool:
+    """Whether a path has tables of its own, so that none are learned from its train split."""
+    root = Path(path) if Path(path).is_dir() else Path(path).parent
+    return detect(path) == "cases" and (root / "clinic.json").is_file()
+
+
 def samples(path: Path) -> Iterator[Sample | Invalid]:
     """A set of cases, or a perception set, as samples: what a patient tells and shows, and the diagnosis.
 

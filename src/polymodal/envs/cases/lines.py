@@ -74,8 +74,9 @@ def _case(name: str, row: Mapping[str, Any], root: Path, clinic: Clinic | None) 
     if clinic is not None:
         known |= {one.name.casefold(): one.name for one in clinic.findings}
     complaint = known.get(str(row.get("complaint") or initial).casefold(), "")
-    if complaint and complaint not in findings:
-        findings[complaint] = clinic.findings[clinic.column(complaint)].values[0] if clinic else "yes"
+    if complaint and complaint not in findings:  # of more than two values it does not say which
+        values = clinic.findings[clinic.column(complaint)].values if clinic else ("yes", "no")
+        findings |= {complaint: values[0]} if len(values) < 3 else {}
     pairs = row.get("differential") or []
     if not isinstance(pairs, list) or not all(isinstance(one, list) and len(one) == 2 for one in pairs):
         raise RowError("differential", f"{str(pairs)[:80]}; a list of [name, p] is wanted")

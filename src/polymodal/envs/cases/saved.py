@@ -39,7 +39,8 @@ def clinic(path: Path, missing: float | None = None) -> Clinic:
 
     Args:
         path: the file, or the folder that holds it.
-        missing: the frequency of a yes/no finding that a disease says nothing of; None refuses it.
+        missing: the frequency of a yes/no finding that a disease says nothing of; the file's own `missing`
+            comes first; None refuses it.
 
     Raises:
         MediaError: no such file, too large, no JSON.
@@ -81,6 +82,7 @@ def _clinic(given: Any, missing: float | None) -> Clinic:
     findings = tuple(_finding(row, at) for at, row in enumerate(_objects(given, "findings")))
     frequency = given.get("frequency", {})
     doubt = number_in(given.get("unsure", DOUBT), "unsure")
+    missing = number_in(given["missing"], "missing") if "missing" in given else missing
     most = max((len(one.values) for one in findings), default=0) + 1
     answers = np.zeros((most, len(diseases), len(findings)))
     by_disease = _by_name(frequency, [one.name for one in diseases], "frequency: disease", normalise)
@@ -127,8 +129,9 @@ def _chances(
     where, n = f"{where}, finding {finding.name!r}", len(finding.values)
     if given is None:
         if missing is None or n != 2:
-            hint = "; 0 says never" if n == 2 else f"; {n} chances are wanted"
-            raise ValueError(f"{where}: the frequency is missing{hint}")
+            never = '"missing": 0 in the file, beside "unsure", takes all such as never'
+            hint = never if n == 2 else f"{n} chances are wanted"
+            raise ValueError(f"{where}: the frequency is missing; {hint}")
         given = missing
     if not isinstance(given, list):
         if n != 2:

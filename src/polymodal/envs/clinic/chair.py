@@ -158,7 +158,8 @@ class Chair:
         if asked.reason == "over_budget":
             raise Spent
         if asked.data is None:
-            self.state = self.state.counted(**{"invalid": 1, f"invalid:{'+'.join(calls)}": 1})
+            failed = {"invalid": 1, f"invalid:{'+'.join(calls)}": 1, f"why:{asked.reason}": 1}
+            self.state = self.state.counted(**failed)
         return asked.data
 
     def _cut(self) -> Action:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from polymodal.chat import ChatModel, Scripted, said, uniform
 from polymodal.envs.clinic.evidence import information, word_for
+from polymodal.envs.clinic.patient import spoken
 from polymodal.envs.clinic.state import Line, status_of
 from polymodal.envs.clinic.table import UNSURE, Clinic
 from polymodal.media import Message
@@ -111,7 +112,8 @@ class _Mind:
             j = self._column(row["name"])
             row["quote"] = line.said if row["from"] == "said" else ""
             if top is not None and j is not None:
-                row["often"] = word_for(self._row(j, "yes")[top])
+                several = len(self.clinic.findings[j].values) > 2 and row["name"] == line.finding
+                row["often"] = word_for(self._row(j, line.value if several else "yes")[top])
         for field, word in (("allergies", "allerg"), ("medications", "tablets")):
             if word in line.said.lower():
                 profile[field] = [line.said[:200]]
@@ -222,11 +224,18 @@ class _Mind:
 
     def _noted(self, block: dict[str, Any]) -> dict[str, tuple[str, str]]:
         """What a state's notes amount to."""
-        values = {"present": "yes", "absent": "no", "unsure": UNSURE}
-        known = {row["name"]: (values[row["status"]], "") for row in block["findings"]}
+        known = {row["name"]: (self._value(row), "") for row in block["findings"]}
         for one in block["artefacts"]:
             self._look(one, known)
         return known
+
+    def _value(self, row: Mapping[str, Any]) -> str:
+        """A note's answer; which of more than two values it is, its quote tells."""
+        j = self._column(row["name"])
+        values = self.clinic.findings[j].values if j is not None else ()
+        if len(values) > 2 and row["status"] != "unsure":
+            return next((one for one in values if row["quote"].startswith(spoken(one))), UNSURE)
+        return {"present": "yes", "absent": "no"}.get(row["status"], UNSURE)
 
     def _look(self, seen: Mapping[str, Any], known: dict[str, tuple[str, str]]) -> None:
         """Note an artefact's class and quality by its kind; the latest take that could be read counts."""

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,6 +77,12 @@ class Config:
     seeds: int = 5
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be used, FileNotFoundError for no library."""
+        places.allowed(self)
+        for arm in self.arm:
+            parsed(arm)
+
 
 def tiny() -> Config:
     """Two minutes on two cores."""
@@ -135,15 +141,14 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         ValueError: an option or tables that cannot be used; the message says what is needed.
         LookupError: an unknown model.
     """
-    for arm in config.arm:
-        parsed(arm)
     book = Book(seed=config.seed)
     for name in ("tables", "notes", "curves", "conversations"):
         book.sections[name] = []
     clinic, found, lost = place(config)
     asked = doctors(config, clinic), (config.patient, config.rater)
     places.checked(*asked, clinic, folder=earlier(config), texts_at=config.library)
-    book.sections["about"] = {"text": about(config, clinic, len(found)), "warning": LABEL}
+    told = places.about(config, clinic, data.pocket(), len(found))
+    book.sections["about"] = {"text": told, "warning": LABEL}
     if config.data is None:
         seeds = range(config.seed, config.seed + config.seeds)
         jobs: dict[str, tuple[Any, ...]] = {f"ladder/{s}": ("ladder", config, s) for s in seeds}
@@ -161,8 +166,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
                      next(iter(book.legend)))]["headline"] = True  # fmt: skip
     for name, section in (book.sections | {"legend": book.legend}).items():
         run.section(name, section)
-    ids = "".join(one.id + one.diagnosis for one in found)
-    prints = {"cases": hashlib.sha256(ids.encode()).hexdigest()[:32]}
+    ids = "".join(one.id + one.diagnosis for one in found).encode()
+    prints = {"cases": hashlib.sha256(ids).hexdigest()[:32]}
     run.finish(book.estimates, [(claim, *claim.judge(book.estimates)) for claim in CLAIMS], prints)
     return book.estimates
 
@@ -172,23 +177,12 @@ def place(config: Config) -> tuple[Clinic | None, Sequence[Case], list[Any]]:
     return places.place(config.data, data.pocket(), config.cases, seed=config.seed)
 
 
-def about(config: Config, clinic: Clinic | None, n: int) -> str:
-    """What the run is of."""
-    if clinic is None:
-        return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
-    size = (
-        f"{len(clinic.diseases)} diseases, {len(clinic.findings)} findings, {len(clinic.artefacts)} artefacts"
-    )
-    return (
-        f"{config.data or 'The generated clinic'}: {size}; {n} consultations an arm, with patients who play."
-    )
-
-
 def room(
-    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation
+    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation, store: Any = None
 ) -> Consultation:
-    """An environment as the Config has it."""
-    return places.room(found, clinic, config.patient, kind, manner=config.manner, compat=config.compat)
+    """An environment as the Config has it; a model's answers are kept in the store."""
+    ways: dict[str, Any] = {"manner": config.manner, "compat": config.compat, "store": store}
+    return places.room(found, clinic, config.patient, kind, **ways)
 
 
 def env(config: Config) -> Consultation:
@@ -233,7 +227,8 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
     """Hold every case in every arm, and tell what came of it."""
     far = [one for one in (*config.doctor, config.patient, config.rater) if one.startswith(REMOTE)]
     where = "inline" if far and run.executor == "process" else run.executor
-    jobs = {f"cases/{k}": ("cases", config, str(run.folder), k) for k in range(0, n, CHUNK)}
+    starts = places.starts(n, CHUNK)
+    jobs = {f"cases/{k}": ("cases", config, str(run.folder), k, to) for k, to in starts.items()}
     found = list(run.map(job, jobs, executor=where, name="consultations").values())
     gathered = {name: [x for one in found for x in one[name]] for name in found[0]}
     figures.told(book, clinic, gathered["rows"], gathered["looked"])
@@ -248,33 +243,35 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
     run.files("study", {"osce.json": Path(method.__file__).with_name("osce.json").read_bytes(), **made})
 
 
+placed = lru_cache(maxsize=1)(lambda config, _folder: place(config))  # a release has a million rows
 REMOTE = ("openai:", "local:", "inspect:", "self_consistency:", "verify_and_correct:", "debate:")
 
 
-def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
+def held(config: Config, folder: str, first: int, last: int) -> dict[str, list[Any]]:
     """A chunk of cases before all doctors in all arms; replies of models are kept in the run's folder."""
     from polymodal.runs import Cache
 
-    clinic, found, _ = place(config)
-    some = [found[i] for i in range(first, min(first + CHUNK, len(found)))]
+    clinic, found, _ = placed(config, folder)
+    some = [found[i] for i in range(first, last)]
     at = earlier(config) or (folder if config.data is None else None)
     seen = places.known(clinic, data.pocket(), at)
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
     if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
         how: dict[str, Any] = {"weight": config.cost, "manner": config.manner, "compat": config.compat}
         setting = pictured.Setting(turns=middle(config), tau=config.stop, **how)
-        arms = tuple(pictured.ARMS) if seen[0] else ("text",)
+        arms = [one for one in pictured.ARMS if len(some) > 1 or one != "shuffled"] if seen[0] else ["text"]
         rows = pictured.consulted(clinic, some, seen, setting, arms=arms, seed=config.seed)
         out["rows"] += [{"doctor": "bayes", **row} for row in rows]
         out["looked"] = pictured.looked(some, seen[0])
     if clinic is None:
         lists = {"checklist": data.CHECKLIST, "random": [one.question for one in data.pocket().findings]}
-        out["rows"] += written.asked(room(config, clinic, some), some, lists, seed=config.seed)
+        heard = places.room(some, None, "lexical", manner=config.manner)  # verbatim, so that facts count
+        out["rows"] += written.asked(heard, some, lists, seed=config.seed)
     with Cache(Path(folder) / "calls.sqlite") as store:
         for spec in doctors(config, clinic):
             model = connect(spec, scripts=places.scripts(clinic), store=store)
             script = spec.startswith("scripted:")
-            talk = partial(talks, config, spec, model, clinic, some, seen, {}, first)
+            talk = partial(talks, config, spec, model, clinic, some, (seen, store), {}, first)
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
             for one in ordered(talk, wanted, threads=1 if script else 4):
                 for name, values in one.items():
@@ -305,13 +302,14 @@ def talks(
     for arm in config.arm if spec != CLAIMING else ("state",):
         name, _ = parsed(arm)
         news = spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1  # of some patients
-        if (name in ("late", "rigid") and not news) or (name == "scrambled" and spec in (MINDS, SLIPS)):
+        alone = spec in (MINDS, SLIPS) or len(some) < 2
+        if (name in ("late", "rigid") and not news) or (name == "scrambled" and alone):
             continue
         found = sat(config, arm, model, clinic, some, seen, begun, i)
         row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
-        row |= judged(config, row["p"], some[i], clinic)
+        row |= judged(config, row["p"], some[i], clinic, seen[1])
         if found.states and clinic is not None:
-            p = talked.acquired(clinic, found.states[-1], seen)
+            p = talked.acquired(clinic, found.states[-1], seen[0])
             row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
         out["rows"].append(row)
         whole = first + i < SEEN and spec != CLAIMING
@@ -341,7 +339,7 @@ def sat(
     late = name in ("late", "rigid")
     if name == "state" and (arm, i) in begun:
         return begun[arm, i]
-    base: dict[str, Any] = {"model": model, "readers": seen[0], "turns": middle(config) * (1 + late)}
+    base: dict[str, Any] = {"model": model, "readers": seen[0][0], "turns": middle(config) * (1 + late)}
     base["kinds"] = [one.kind for one in clinic.artefacts] if clinic else [*some[i].artefacts]
     base["terms"] = [one.name for one in clinic.findings] if clinic else []
     if name in ("plain", "plain_matched"):
@@ -357,23 +355,23 @@ def sat(
             swap = method.scrambled(other.states)
         again = config.reopen and name != "rigid"
         chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
-    where = room(config, clinic, some, talked.Late if late else Consultation)
+    where = room(config, clinic, some, talked.Late if late else Consultation, seen[1])
     found = talked.held(where, chair, some[i].id, seed=config.seed)
     if name == "state":
         begun[arm, i] = found
     return found
 
 
-def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Clinic | None) -> dict[str, Any]:
+def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Any, store: Any) -> dict[str, Any]:
     """Whether the diagnosis is among the first k told, by name; and what a rating model says of the first."""
     aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
     listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
-    if config.rater != "rule" and listed:
-        rater = connect(config.rater)
-        told["relation"] = method.moderated(
-            rater, listed[0], case.diagnosis, compat=config.compat, seed=config.seed
-        )
+    if config.rater != "rule" and not listed:
+        told["relation"] = "different"
+    elif config.rater != "rule":
+        rater, ways = connect(config.rater, store=store), {"compat": config.compat}
+        told["relation"] = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways)
     return told
 
 

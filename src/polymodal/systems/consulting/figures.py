@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,13 @@ ARMS = {
     "scrambled": "control: another case's state put in the place of its own at every turn",
     "late": "state before patients who tell of an allergy late",
     "rigid": "the same patients, and it may not go back",
+}
+LOST = {
+    "unfinished": "ended without a diagnosis, which counts as wrong",
+    "reason": "were cut",
+    "malformed": "had a call that gave nothing valid, asked twice",
+    "invalid": "had a picture that could not be read",
+    "leak": "had a patient who named the diagnosis",
 }
 COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
 
@@ -132,6 +140,7 @@ def pictured(
         role = READ.get(arm, "result")
         book.add(f"read: {arm}", hits(values), role=role, page=True)
         turns = sum(column(arms[arm], name, cases) for name in ("asked", "requested", "retakes"))
+        noted(book, f"read: {arm}", arms[arm])
         book.add(f"read: {arm}, turns", m.mean(turns, better="lower"))
     for arm in [arm for arm in right if arm != "multimodal" and "multimodal" in right]:
         book.add(
@@ -159,6 +168,19 @@ def pictured(
             if some:
                 found = hits([row["said"] == row["truth"] for row in some])
                 book.add(f"read in consultations: {kind}, {name}", found)
+
+
+def noted(book: Book, name: str, rows: Sequence[Row]) -> None:
+    """What went wrong in the consultations of an arm, where something did."""
+    for key, what in LOST.items():
+        if n := sum(bool(row.get(key)) for row in rows):
+            book.sections["notes"].append(f"{name}: {n} of {len(rows)} consultations {what}.")
+    why = Counter[str]()
+    for row in rows:
+        why.update(row.get("why") or {})
+    if why:
+        told = ", ".join(f"{reason} {n}" for reason, n in why.most_common())
+        book.sections["notes"].append(f"{name}: what became of those calls: {told}.")
 
 
 def listed(book: Book, arms: Mapping[str, Sequence[Row]], cases: Sequence[str]) -> None:
@@ -233,13 +255,7 @@ def compared(
             valid = [x == "same" for x in said if x is not None]
             found = m.proportion(sum(valid), len(valid), invalid=len(said) - len(valid), better="higher")
             add("same by the rater", found, page=True)
-        lost = {
-            "unfinished": sum(row["unfinished"] for row in rows),
-            "cut": sum(bool(row["reason"]) for row in rows),
-        }
-        for what, n in lost.items():
-            if n:
-                book.sections["notes"].append(f"{doctor} {arm}: {n} of {len(rows)} consultations {what}.")
+        noted(book, f"{doctor} {arm}", rows)
     pairs = [("state", "plain"), ("state", base), ("scrambled", "plain"), ("state", "scrambled")]
     pairs += [(arm, "state") for arm in arms if arm.startswith("state?")]
     for a, b in dict.fromkeys(pairs):

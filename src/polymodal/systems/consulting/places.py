@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +41,22 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
         return own, patients(own, n, seed=seed, draw=pictured.picture), []
     at = Path(path)
     clinic, found, lost = files.tables(at), list[Case](), list[Invalid]()
+    told = clinic is None or files.given(at)  # else the tables are learned from the train split
     for split in ("test", ""):
-        for one in files.read(at, split) if not found else ():
+        if found:
+            break
+        lost = []
+        for one in files.read(at, split):
             if isinstance(one, Invalid):
-                lost += [one] if not split else []
-            elif len(found) < n:
+                lost.append(one)
+            elif told or one.split != "train":
                 found.append(one)
+            if len(found) >= n:
+                break
     if not found:
-        raise ValueError(
-            f"{path}: no case can be used; {len(lost)} are invalid: `polymodal data check {path}`"
-        )
+        only = "" if told else "; the tables are learned from the train split, so a test split is wanted"
+        hint = f"{len(lost)} are invalid{only}: `polymodal data check {path}`"
+        raise ValueError(f"{path}: no case can be used; {hint}")
     return clinic, found, lost
 
 
@@ -61,12 +68,13 @@ def room(
     *,
     manner: Any = "plain",
     compat: bool = False,
+    store: Any = None,
 ) -> Consultation:
-    """An environment with the patient's side by its word: auto, table, lexical or a model."""
+    """An environment with the patient's side by its word: auto, table, lexical or a model with its store."""
     lexical = patient == "lexical" or (patient == "auto" and clinic is None)
     side: Any = Lexical() if lexical else table_patient
     if patient not in ("auto", "lexical", "table"):
-        side = model_patient(connect(patient))
+        side = model_patient(connect(patient, store=store))
     return kind(found, patient=side, manner=manner, clinic=clinic, compat=compat)
 
 
@@ -115,10 +123,55 @@ def texts(path: str) -> Library:
     return Library.read(Path(path))
 
 
+def allowed(config: Any) -> None:
+    """Whether a Config's values can be used.
+
+    Raises:
+        ValueError: by option, what was given and what is wanted.
+        FileNotFoundError: no library.
+    """
+    for name, least in (("turns", 1), ("cases", 1), ("epochs", 1), ("seeds", 1), ("seed", 0)):
+        value = getattr(config, name)
+        if any(one < least for one in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{name}={value}: whole numbers from {least} are wanted")
+    for name in ("turns", "doctor", "arm"):
+        if not any(getattr(config, name)):
+            raise ValueError(f"{name}= is empty; at least one is wanted")
+    if not 0 < config.stop <= 1:
+        raise ValueError(f"stop={config.stop}: a belief above 0, up to 1, is wanted")
+    if not 0 <= config.cost < inf:
+        raise ValueError(f"cost={config.cost}: a number from 0 is wanted")
+    if config.library is not None and not Path(config.library).exists():
+        raise FileNotFoundError(f"library={config.library}: no such file or folder")
+
+
+def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
+    """What a run is of, and which artefacts nobody but a model can look at."""
+    if clinic is None:
+        return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
+    sizes = (("diseases", clinic.diseases), ("findings", clinic.findings), ("artefacts", clinic.artefacts))
+    size = ", ".join(f"{len(some)} {name}" for name, some in sizes)
+    where = config.data or "The generated clinic"
+    unread = [one.kind for one in clinic.artefacts if one.kind not in _drawn(clinic, own)]
+    lacking = f" No reader knows {', '.join(unread)}: the exact doctor asks in words." if unread else ""
+    return f"{where}: {size}; {n} consultations an arm, with patients who play.{lacking}"
+
+
+def starts(n: int, size: int) -> dict[int, int]:
+    """Chunks of cases, the first and behind the last; none of one case, which has no neighbour."""
+    first = [k for k in range(0, n, size) if k == 0 or n - k > 1]
+    return dict(zip(first, [*first[1:], n], strict=True))
+
+
+def _drawn(clinic: Clinic, own: Clinic) -> list[str]:
+    """The kinds of a clinic that are drawn here too, class by class."""
+    classes = {one.kind: one.classes for one in own.artefacts}
+    return [one.kind for one in clinic.artefacts if classes.get(one.kind) == one.classes]
+
+
 def known(clinic: Clinic | None, own: Clinic, folder: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Readers, and what is known of each, of the kinds drawn here; without a folder of pages alone."""
-    drawn = {one.kind: one.classes for one in own.artefacts}
-    kinds = [one.kind for one in clinic.artefacts if drawn.get(one.kind) == one.classes] if clinic else []
+    kinds = _drawn(clinic, own) if clinic else []
     if folder is None:
         kinds = [kind for kind in kinds if kind not in pictured.TRAINED]
     return pictured.readers(Path(folder or "."), kinds)

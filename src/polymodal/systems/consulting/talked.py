@@ -60,6 +60,7 @@ def row(found: Held) -> dict[str, Any]:
         "calls": state.counts.get("calls", 0),
         "tokens": state.counts.get("tokens", 0),
         "malformed": state.counts.get("invalid", 0),
+        "why": {k[4:]: n for k, n in state.counts.items() if k.startswith("why:")},
         **told,
         "claims": [int(x) for x in supported(state.findings, state.talk, state.artefacts)],
         "planted": [int(_planted(one, state)) for one in state.findings],
