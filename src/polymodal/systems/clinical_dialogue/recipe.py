@@ -15,11 +15,12 @@ from polymodal.chat import Budget, ChatModel, connect, ordered, uniform
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case, Clinic
 from polymodal.envs.clinic.patient import Consultation
+from polymodal.envs.clinic.state import State
 from polymodal.envs.doctor import BayesDoctor
 from polymodal.metrics import Claim, Estimate, above, below, every, inside
 from polymodal.metrics.acting import top_k
 from polymodal.systems.clinical_dialogue import data, method
-from polymodal.systems.consulting import climbing, figures, pictured, places, talked, written
+from polymodal.systems.consulting import climbing, figures, pictured, places, rated, talked, written
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what
     **{name: {"gap": ("model", "eig")} for name in ("scrambled", "late", "rigid")},
 }
 TOP = (1, 3, 5, 10)
+OSCE = json.loads(Path(__file__).with_name("osce.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +242,7 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
         run.table("records.jsonl", gathered["records"])
     book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
     made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
-    run.files("study", {"osce.json": Path(method.__file__).with_name("osce.json").read_bytes(), **made})
+    run.files("study", {"osce.json": json.dumps(OSCE, ensure_ascii=False).encode(), **made})
 
 
 placed = lru_cache(maxsize=1)(lambda config, _folder: place(config))  # a release has a million rows
@@ -307,7 +309,7 @@ def talks(
             continue
         found = sat(config, arm, model, clinic, some, seen, begun, i)
         row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
-        row |= judged(config, row["p"], some[i], clinic, seen[1])
+        row |= judged(config, found.states[-1] if found.states else State(), some[i], clinic, seen[1])
         if found.states and clinic is not None:
             p = talked.acquired(clinic, found.states[-1], seen[0])
             row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
@@ -362,17 +364,18 @@ def sat(
     return found
 
 
-def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Any, store: Any) -> dict[str, Any]:
-    """Whether the diagnosis is among the first k told, by name; and what a rating model says of the first."""
+def judged(config: Config, state: State, case: Case, clinic: Any, store: Any) -> dict[str, Any]:
+    """Whether the diagnosis is among the first k told, by name; and what a rating model says, by axis."""
+    p = {one.name: one.p for one in state.differential}
     aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
     listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
-    if config.rater != "rule" and not listed:
-        told["relation"] = "different"
-    elif config.rater != "rule":
-        rater, ways = connect(config.rater, store=store), {"compat": config.compat}
-        told["relation"] = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways)
-    return told
+    if config.rater == "rule":
+        return told
+    rater, ways = connect(config.rater, store=store), {"compat": config.compat}
+    first = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways) if listed else None
+    told["relation"] = first if listed else "different"
+    return told | rated.rated(rater, OSCE["rater"], method.messages(state), case, seed=config.seed)
 
 
 def parsed(arm: str) -> tuple[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from polymodal import metrics as m
 from polymodal.metrics.acting import calibrated, unsupported
+from polymodal.systems.consulting.rated import axes
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -103,6 +104,7 @@ def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequenc
     for doctor in dict.fromkeys(doctor for doctor, _ in talks):
         arms = {arm: some for (name, arm), some in talks.items() if name == doctor}
         compared(book, doctor, arms, cases, first=doctor == leading(talks))
+        axes(book, doctor, arms)
     costs(book, talks)
 
 

@@ -30,6 +30,8 @@ def rated(
     The rater is not told which arm it sees; it is told the true diagnosis, as the specialists of the study
     were.
     """
+    if not messages:
+        return {"unrated": "no talk"}
     judge = asked(model, read_rubric(rubric), reference=True)
     group = case.group or case.id
     seen = Judged(case.id, case.id, group, "doctor", "", messages, reference=case.diagnosis)
