@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -185,10 +185,11 @@ def about(config: Config, clinic: Clinic | None, n: int) -> str:
 
 
 def room(
-    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation
+    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation, store: Any = None
 ) -> Consultation:
-    """An environment as the Config has it."""
-    return places.room(found, clinic, config.patient, kind, manner=config.manner, compat=config.compat)
+    """An environment as the Config has it; a patient who is a model keeps its replies in the store."""
+    ways: dict[str, Any] = {"manner": config.manner, "compat": config.compat, "store": store}
+    return places.room(found, clinic, config.patient, kind, **ways)
 
 
 def env(config: Config) -> Consultation:
@@ -279,7 +280,7 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
         for spec in doctors(config, clinic):
             model = connect(spec, scripts=places.scripts(clinic), store=store)
             script = spec.startswith("scripted:")
-            talk = partial(talks, config, spec, model, clinic, some, seen, {}, first)
+            talk = partial(talks, Sitting(config, spec, model, clinic, some, seen, store, first))
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
             for one in ordered(talk, wanted, threads=1 if script else 4):
                 for name, values in one.items():
@@ -294,63 +295,60 @@ def doctors(config: Config, clinic: Clinic | None) -> list[str]:
     return [one for one in models if clinic is not None or not one.startswith(MINDS)]
 
 
-def talks(
-    config: Config,
-    spec: str,
-    model: ChatModel,
-    clinic: Clinic | None,
-    some: Sequence[Case],
-    seen: Any,
-    begun: dict[Any, talked.Held],
-    first: int,
-    i: int,
-) -> dict[str, list[Any]]:
-    """One case before one model in its arms: rows, and of the first cases the talks whole."""
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """A chunk of cases before one model; `begun` keeps the state-aware arm, which two others need."""
+
+    config: Config
+    spec: str
+    model: ChatModel
+    clinic: Clinic | None
+    cases: Sequence[Case]
+    seen: Any
+    store: Any
+    first: int
+    begun: dict[Any, talked.Held] = field(default_factory=dict)
+
+
+def talks(at: Sitting, i: int) -> dict[str, list[Any]]:
+    """One case before the model in its arms: rows, and of the first cases the talks whole."""
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
-    for arm in config.arm if spec != CLAIMING else ("state",):
+    case, spec = at.cases[i], at.spec
+    for arm in at.config.arm if spec != CLAIMING else ("state",):
         name, _ = parsed(arm)
-        news = spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1  # of some patients
+        news = spec == MINDS and uniform("late", case.id) * talked.EVERY < 1  # of some patients
         if (name in ("late", "rigid") and not news) or (name == "scrambled" and spec in (MINDS, SLIPS)):
             continue
-        found = sat(config, arm, model, clinic, some, seen, begun, i)
-        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
-        row |= judged(config, row["p"], some[i], clinic)
-        if found.states and clinic is not None:
-            p = talked.acquired(clinic, found.states[-1], seen)
-            row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
+        found = sat(at, arm, i)
+        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(case.tags)}
+        row |= judged(at, row["p"], case)
+        if found.states and at.clinic is not None:
+            p = talked.acquired(at.clinic, found.states[-1], at.seen)
+            row["acquired"] = top_k(case.diagnosis, sorted(p, key=lambda one: -p[one]), 1)
         out["rows"].append(row)
-        whole = first + i < SEEN and spec != CLAIMING
+        whole = at.first + i < SEEN and spec != CLAIMING
         if found.states and (whole or not spec.startswith("scripted:")):
             out["kept"].append(talked.kept(found))
-            about_ = {"case": some[i].id, "doctor": spec, "arm": arm}
+            about_ = {"case": case.id, "doctor": spec, "arm": arm}
             out["records"].append(about_ | method.record(found.states[-1]))
         if whole:
-            tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
-            name = f"{spec} {arm} {some[i].id}"
+            tags = {"subject": f"{spec} {arm}", "item": case.id, "right": float(row["right"])}
+            name = f"{spec} {arm} {case.id}"
             out["talks"].append({"id": name, "tags": tags, "turns": talked.spoken(found)})
     return out
 
 
-def sat(
-    config: Config,
-    arm: str,
-    model: ChatModel,
-    clinic: Clinic | None,
-    some: Sequence[Case],
-    seen: Any,
-    begun: dict[Any, talked.Held],
-    i: int,
-) -> talked.Held:
-    """A case in an arm; `begun` keeps the state's, which a matched budget and a scrambled state need."""
+def sat(at: Sitting, arm: str, i: int) -> talked.Held:
+    """A case in an arm; a matched budget and a scrambled state look at the state-aware arm."""
     name, options = parsed(arm)
-    late = name in ("late", "rigid")
-    if name == "state" and (arm, i) in begun:
-        return begun[arm, i]
-    base: dict[str, Any] = {"model": model, "readers": seen[0], "turns": middle(config) * (1 + late)}
-    base["kinds"] = [one.kind for one in clinic.artefacts] if clinic else [*some[i].artefacts]
-    base["terms"] = [one.name for one in clinic.findings] if clinic else []
+    late, config, case = name in ("late", "rigid"), at.config, at.cases[i]
+    if name == "state" and (arm, i) in at.begun:
+        return at.begun[arm, i]
+    base: dict[str, Any] = {"model": at.model, "readers": at.seen[0], "turns": middle(config) * (1 + late)}
+    base["kinds"] = [one.kind for one in at.clinic.artefacts] if at.clinic else [*case.artefacts]
+    base["terms"] = [one.name for one in at.clinic.findings] if at.clinic else []
     if name in ("plain", "plain_matched"):
-        spent = sat(config, "state", model, clinic, some, seen, begun, i) if name != "plain" else None
+        spent = sat(at, "state", i) if name != "plain" else None
         counts = spent.states[-1].counts if spent and spent.states else {}
         limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None) if spent else None
         chair: Any = method.Plain(**base, budget=limit)
@@ -358,24 +356,23 @@ def sat(
         search = places.texts(config.library).search if config.library else None
         swap = None
         if name == "scrambled":
-            other = sat(config, "state", model, clinic, some, seen, begun, (i + 1) % len(some))
-            swap = method.scrambled(other.states)
+            swap = method.scrambled(sat(at, "state", (i + 1) % len(at.cases)).states)
         again = config.reopen and name != "rigid"
         chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
-    where = room(config, clinic, some, talked.Late if late else Consultation)
-    found = talked.held(where, chair, some[i].id, seed=config.seed)
+    where = room(config, at.clinic, at.cases, talked.Late if late else Consultation, store=at.store)
+    found = talked.held(where, chair, case.id, seed=config.seed)
     if name == "state":
-        begun[arm, i] = found
+        at.begun[arm, i] = found
     return found
 
 
-def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Clinic | None) -> dict[str, Any]:
+def judged(at: Sitting, p: Mapping[str, float], case: Case) -> dict[str, Any]:
     """Whether the diagnosis is among the first k told, by name; and what a rating model says of the first."""
-    aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
+    config, aliases = at.config, {one.name: one.aliases for one in at.clinic.diseases} if at.clinic else None
     listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
     if config.rater != "rule" and listed:
-        rater = connect(config.rater)
+        rater = connect(config.rater, store=at.store)
         told["relation"] = method.moderated(
             rater, listed[0], case.diagnosis, compat=config.compat, seed=config.seed
         )

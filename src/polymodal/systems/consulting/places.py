@@ -20,6 +20,7 @@ from polymodal.media import Invalid
 from polymodal.systems.consulting import pictured
 
 if TYPE_CHECKING:
+    from polymodal.chat.cached import Store
     from polymodal.envs.clinic import Clinic
 
 
@@ -61,12 +62,13 @@ def room(
     *,
     manner: Any = "plain",
     compat: bool = False,
+    store: Store | None = None,
 ) -> Consultation:
-    """An environment with the patient's side by its word: auto, table, lexical or a model."""
+    """An environment with the patient's side by its word: auto, table, lexical or a model (with a store)."""
     lexical = patient == "lexical" or (patient == "auto" and clinic is None)
     side: Any = Lexical() if lexical else table_patient
     if patient not in ("auto", "lexical", "table"):
-        side = model_patient(connect(patient))
+        side = model_patient(connect(patient, store=store))
     return kind(found, patient=side, manner=manner, clinic=clinic, compat=compat)
 
 
