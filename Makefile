@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
-	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust; do $(BIN)/polymodal run $$name; done
+	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust clinical_dialogue; do $(BIN)/polymodal run $$name; done
 	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data="$(SCENES)"
 	$(BIN)/polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o weight=0.5 -o data=examples/sums.jsonl
 	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker --seeds 1; \
@@ -17,7 +17,7 @@ setup: .venv/.nn
 .venv/.nn: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt torch numpy  # torch first: nothing may replace it
-	$(BIN)/pip install -q -c constraints.txt -e ".[nn]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[nn,signals,ocr]"
 	touch $@
 .venv/.dev: .venv/.nn
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"

@@ -39,6 +39,8 @@ def row(name: str, result: dict[str, Any]) -> str:
     better = estimates[headline].get("better")
     sign = -1 if better == "lower" else 1
     rivals = [key for key in near if legend[key]["role"] == "baseline" and estimates[key]["better"] == better]
+    own = headline.partition(": ")[0] + ": "
+    rivals = [key for key in rivals if key.startswith(own)] or rivals  # of the headline's own group, if any
     best = max(rivals, key=lambda key: sign * estimates[key]["mean"], default=None)
     controls = [key for key in near if legend[key]["role"] == "control"]
     controls += [key for key in estimates if legend[key]["role"] == "control"]

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
@@ -75,8 +76,6 @@ def run_of(folder: Path, sections: dict[str, object]) -> Path:
 
 
 def test_a_study_of_a_runs_conversations(tmp_path: Path) -> None:
-    import numpy as np
-
     (tmp_path / "run" / "media").mkdir(parents=True)
     (tmp_path / "run" / "media" / "a.png").write_bytes(Image(np.zeros((4, 4, 3), np.uint8)).encoded())
     talks = [
@@ -98,6 +97,50 @@ def test_a_study_of_a_runs_conversations(tmp_path: Path) -> None:
     assert units[0]["messages"][1]["parts"] == [{"image": "media/a.png"}]
     assert units[0]["messages"][2]["parts"] == [{"text": "a square"}]
     assert (file.parent / "media" / "a.png").exists()
+
+
+def with_forms(folder: Path, items: int, subjects: int = 2, ratings: int = 2) -> Path:
+    """A run that brings two forms, and a rubric that is for models."""
+    talks = [
+        {"id": f"{k}-{i}", "tags": {"subject": f"d{k}", "item": f"i{i}"},
+         "turns": [{"role": "patient", "text": "Here.", "path": "media/a.png"}]}
+        for i in range(items) for k in range(subjects)
+    ]  # fmt: skip
+    folder = run_of(folder, {"conversations": talks})
+    (folder / "media").mkdir()
+    (folder / "media" / "a.png").write_bytes(Image(np.zeros((4, 4, 3), np.uint8)).encoded())
+    (folder / "study").mkdir()
+    form = {**raw(), "units": [], "design": {"ratings_per_case": ratings, "cases_per_rater": 3}}
+    forms = {"note": "n", "actor": {**form, "id": "a"}, "other": {**form, "id": "b"}, "rater": {"items": []}}
+    (folder / "study" / "osce.json").write_text(json.dumps(forms))
+    return folder
+
+
+def test_a_runs_own_forms_are_filled_with_whole_cases(tmp_path: Path) -> None:
+    folder = with_forms(tmp_path / "run", items=5)
+    assert "8 units" in call("new", folder, "--sample", "9").output
+    file = folder / "study" / "study.json"
+    made = json.loads(file.read_text())
+    assert (made["id"], made["design"]["ratings_per_case"], check(file)) == ("a", 2, [])
+    assert made["units"][0]["messages"][0]["parts"] == [{"text": "Here."}, {"image": "media/a.png"}]
+    rated = {(one["item"], one["subject"]) for one in made["units"]}
+    assert len({item for item, _ in rated}) == 4, "each of four cases with both of its doctors"
+    assert "other.json" in call("new", folder, "--form", "other").output
+    assert json.loads((folder / "study" / "other.json").read_text())["id"] == "b"
+    with pytest.raises(ValueError, match="it brings actor, other"):
+        call("new", folder, "--form", "rater")
+    with pytest.raises(ValueError, match=r"no result\.json"):
+        call("new", tmp_path / "new", "--form", "actor")
+
+
+def test_a_form_gets_the_ratings_that_link_raters_or_is_refused(tmp_path: Path) -> None:
+    folder = with_forms(tmp_path / "two", items=2, subjects=4, ratings=1)
+    assert "with 2 ratings each, not with 1" in call("new", folder).output
+    made = json.loads((folder / "study" / "study.json").read_text())
+    assert made["design"] == {"ratings_per_case": 2, "cases_per_rater": 3}
+    assert "yes" in call("plan", folder / "study" / "study.json").output
+    with pytest.raises(ValueError, match="more cases"):
+        call("new", with_forms(tmp_path / "one", items=1))
 
 
 def test_a_study_of_a_runs_examples(tmp_path: Path) -> None:

@@ -137,6 +137,49 @@ def test_a_bare_run_has_only_what_every_run_has(tmp_path: Path) -> None:
     assert first == report(run.folder).read_bytes()
 
 
+def test_a_legend_groups_explains_and_keeps_minor_figures_to_the_table(tmp_path: Path) -> None:
+    run = Run.create("toy", {}, tmp_path)
+    legend = {
+        "far: a": {"group": "one & all", "label": "first"},
+        "b": {"group": "one & all", "minor": True},
+        "c: d": {"headline": True},
+    }
+    run.section("legend", legend)
+    run.section("about", {"text": "t", "names": {"far": "what is <far>"}})
+    run.section("tables", [{"title": "T", "columns": ["x", "y", "z"], "rows": [["a", "b", 1.5]]}])
+    run.finish(dict.fromkeys(legend, proportion(3, 4)))
+    text = report(run.folder).read_text()
+    assert re.findall(r"<h3>(.*?)</h3>", text)[:3] == ["What the names mean", "one &amp; all", "c"]
+    assert "<dt>far</dt><dd>what is &lt;far&gt;</dd>" in text
+    assert '<th scope="row">b</th>' in text
+    assert "one &amp; all estimates with intervals: first 0.750" in text
+    assert "; b 0.750" not in text, "what is minor is not drawn"
+    assert re.findall(r'class="what">(.*?)<', text) == ["c · d", "one &amp; all · first"]
+    assert '<td>b</td><td class="n">1.500</td>' in text
+
+
+def test_talks_fold_by_subject_and_their_tables_link_to_lines(tmp_path: Path) -> None:
+    run = Run.create("toy", {}, tmp_path)
+    rows = [["itch", {"text": "line 2", "line": 2}], ["<b>", "nowhere"]]
+    talk = {
+        "turns": [{"role": "patient", "text": "hm"}, {"role": "doctor", "text": "ah", "phase": "history"}],
+        "tables": [{"title": "Findings", "columns": ["finding", "from"], "rows": rows}],
+    }
+    talks = [
+        {"id": f"{s}{i}", "tags": {"subject": s, "item": f"i{i}"}, **talk} for s in "ab" for i in range(7)
+    ]
+    run.section("conversations", talks)
+    run.finish({"one": proportion(3, 4)})
+    text = report(run.folder).read_text()
+    assert re.findall(r'<summary>(\w+) <span class="small">(\d+)</span>', text) == [("a", "7"), ("b", "7")]
+    ids = re.findall(r'<li class="\w+" id="([^"]+)"', text)
+    links = re.findall(r'<a href="#(talk[^"]+)">line 2</a>', text)
+    assert len(set(ids)) == len(ids) == 28
+    assert links == ids[1::2]
+    assert "doctor · history · 2" in text
+    assert "<td>&lt;b&gt;</td>" in text
+
+
 def test_a_section_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
     run = Run.create("toy", {}, tmp_path)
     with pytest.raises(RunError, match="not finished"):

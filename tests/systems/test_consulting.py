@@ -180,10 +180,7 @@ def test_figures_of_a_models_arms_by_hand():
     assert found["m: state - plain"].mean == found["state - plain, top-1"].mean == 0.5
     assert found["m state: unsupported claims"].mean == 0.5
     assert found["m state: talks with one"].mean == 1
-    assert told.sections["notes"] == [
-        "m plain: 1 of 4 consultations unfinished.",
-        "m plain: 1 of 4 consultations cut.",
-    ]
+    assert sum(note.startswith("m plain: 1 of 4 consultations") for note in told.sections["notes"]) == 2
     table = told.sections["tables"][0]
     assert table["rows"][0] == ["m", "state", *[2.0] * len(figures.COST), 0]
     assert {one["calls"] for one in told.sections["cost"]} == {8}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,14 +46,22 @@ CONSENT = (
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New, or a finished run to ask about.")],
     sample: Annotated[int, typer.Option(min=1, help="Conversations of the run, at most.")] = 100,
+    form: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the forms that the run brings, in study/osce.json.")
+    ] = "",
     *,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
 ) -> None:
-    """Make a study file to start from; of a finished run, about its conversations or examples."""
+    """Make a study file to start from; of a finished run, about its conversations or examples.
+
+    A run that brings forms of its own is asked about with the first of them, or with the one that is named.
+    """
     from polymodal.runs.atomic import write_json
 
     if (folder / "result.json").exists():
-        to, raw = folder / "study" / "study.json", _of_run(folder, sample, seed=seed)
+        to, raw = folder / "study" / f"{form or 'study'}.json", _of_run(folder, sample, form, seed=seed)
+    elif form:
+        raise ValueError(f"--form is for a finished run, and {folder} has no result.json")
     else:
         asked = {"role": "user", "parts": ["What colour is the sky at noon?"]}
         said = {"first": "It is blue.", "second": "It is green."}
@@ -79,10 +88,8 @@ def _raw(name: str, title: str, units: list[Any], *, raters: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _of_run(folder: Path, sample: int, *, seed: int) -> dict[str, Any]:
+def _of_run(folder: Path, sample: int, form: str, *, seed: int) -> dict[str, Any]:
     """Units from what a run's report shows; its media are copied beside the study file."""
-    import numpy as np
-
     from polymodal.runs import read_result
 
     result = read_result(folder)
@@ -97,35 +104,89 @@ def _of_run(folder: Path, sample: int, *, seed: int) -> dict[str, Any]:
         raise ValueError(
             f"{folder} kept replies as digests, which nobody can rate: run it with -o store=full, then ask"
         )
-    picked = np.sort(np.random.default_rng(seed).permutation(len(shown))[:sample])
-    units = []
-    for number in picked:
-        one = shown[number]
-        tags = {k: v for k, v in one.get("tags", {}).items() if isinstance(v, str | int | float)}
-        about = {key: str(tags[key]) for key in ("subject", "variant", "group") if key in tags}
-        messages = [
-            {"role": turn.get("role", "shown"), "parts": [_part(folder, turn)]} for turn in one["turns"]
-        ]
-        item = str(tags.get("item", one["id"]))
-        units.append(
-            {"id": f"{number}-{one['id']}"[:200], "item": item, **about, "messages": messages, "tags": tags}
-        )
-    return _raw(f"{result.system}-study", result.title, units, raters=2)
+    picked = _drawn([_item(one) for one in shown], sample, seed=seed)
+    units = [_unit(folder, number, shown[number]) for number in picked]
+    forms = _forms(folder)
+    if not (form or forms):
+        return _raw(f"{result.system}-study", result.title, units, raters=2)
+    if form and form not in forms:
+        known = f"it brings {', '.join(forms)}" if forms else "it brings none (no study/osce.json)"
+        raise ValueError(f"--form {form}: {folder} brings no such form; {known}")
+    return _fitted({**forms[form or next(iter(forms))], "units": units}, folder / "study")
 
 
-def _part(folder: Path, turn: Mapping[str, Any]) -> dict[str, Any]:
-    """A turn of a report as a part of a study: words or a copied medium."""
+def _item(one: Mapping[str, Any]) -> str:
+    return str(one.get("tags", {}).get("item", one["id"]))
+
+
+def _drawn(items: Sequence[str], sample: int, *, seed: int) -> list[int]:
+    """Which conversations: whole items in a seeded order, so that all who met one are compared on it."""
+    import numpy as np
+
+    names, taken = list(dict.fromkeys(items)), list[int]()
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        rows = [row for row, item in enumerate(items) if item == names[i]]
+        if not taken or len(taken) + len(rows) <= sample:
+            taken += rows[:sample]
+    return sorted(taken)
+
+
+def _unit(folder: Path, number: int, one: Mapping[str, Any]) -> dict[str, Any]:
+    tags = {k: v for k, v in one.get("tags", {}).items() if isinstance(v, str | int | float)}
+    about = {key: str(tags[key]) for key in ("subject", "variant", "group") if key in tags}
+    messages = [{"role": turn.get("role", "shown"), "parts": _parts(folder, turn)} for turn in one["turns"]]
+    name = f"{number}-{one['id']}"[:200]
+    return {"id": name, "item": _item(one), **about, "messages": messages, "tags": tags}
+
+
+def _forms(folder: Path) -> dict[str, dict[str, Any]]:
+    """Study files without units that a run brings; what else lies in that file is not for people."""
+    file = folder / "study" / "osce.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: one for name, one in found.items() if isinstance(one, dict) and "pages" in one}
+
+
+def _fitted(raw: dict[str, Any], root: Path) -> dict[str, Any]:
+    """A form with the fewest ratings a case, from its own number on, that link all raters to each other.
+
+    Few cases make short blocks, since nobody sees a case twice, and short blocks need more of them.
+
+    Raises:
+        ValueError: no such number; the message says what would help.
+    """
+    from polymodal.judge.people import design
+    from polymodal.judge.people import study as people
+
+    wanted = raw["design"]["ratings_per_case"]
+    for ratings in range(wanted, wanted + 4):
+        made = {**raw, "design": {**raw["design"], "ratings_per_case": ratings}}
+        try:
+            design.plan(people.parse(made, root))
+        except design.PlanError:
+            continue
+        if ratings > wanted:
+            typer.echo(f"so few cases link raters with {ratings} ratings each, not with {wanted}")
+        return made
+    items = len({unit["item"] for unit in raw["units"]})
+    raise ValueError(
+        f"{len(raw['units'])} consultations of {items} cases cannot be dealt out so that raters are linked:"
+        " hold the run on more cases (-o cases=), or with fewer doctors and arms"
+    )
+
+
+def _parts(folder: Path, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A turn of a report as parts of a study: words, and a copied medium."""
     from polymodal.media import part_of
     from polymodal.runs.export.rows import copy
 
-    path = turn.get("path") or turn.get("media")
+    path, text = turn.get("path") or turn.get("media"), str(turn.get("text", ""))
     if path is None:
-        return {"text": str(turn.get("text", ""))}
+        return [{"text": text}]
     source = folder / str(path)
     if not source.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{path} is not in {folder}")
     copy(source, folder / "study" / "media" / source.name)
-    return {part_of(source).kind: f"media/{source.name}"}
+    return [*([{"text": text}] if text else []), {part_of(source).kind: f"media/{source.name}"}]
 
 
 @study.command("check")

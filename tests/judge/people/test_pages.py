@@ -52,6 +52,18 @@ def test_all_languages_have_all_words_and_their_own_names(found: Study) -> None:
     assert words("xx")["yes"] == "Yes"
 
 
+def test_who_speaks_has_a_name_and_a_side_and_a_stranger_has_none(pages: Pages) -> None:
+    told = {
+        role: pages.message(RATER, Message(role, (Text("hm"),)), 0)
+        for role in ("patient", "doctor", "m-secret")
+    }
+    assert [(one["who"], one["side"]) for one in told.values()] == [
+        ("Patient", "user"),
+        ("Doctor", "assistant"),
+        ("Other side", "other"),
+    ]
+
+
 def test_the_study_may_put_things_in_its_own_words(found: Study, tmp_path: Path) -> None:
     own = only(tmp_path, "consent", "trust", texts={"en": {"agree": "Count me in"}, "eo": {"agree": "Jes"}})
     pages = Pages(own, gallery(own))

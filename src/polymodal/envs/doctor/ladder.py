@@ -1,4 +1,4 @@
-"""Thousands of consultations at once, with readers whose errors are known. For research, not for care."""
+"""Thousands of consultations at once, readers' errors known. For research, not for care."""
 
 from __future__ import annotations
 

@@ -28,6 +28,13 @@ BEFORE = (
     "card",
 )  # who speaks before a reveal; everything from the first other on is held back
 DELEGATED = (1, "yes", "delegate")
+SIDES = {
+    "user": "user",
+    "patient": "user",
+    "assistant": "assistant",
+    "doctor": "assistant",
+    "system": "system",
+}
 HIDDEN = ("card",)  # shown by the room in its own place
 SPOKEN = (
     "saving", "saved", "offline", "busy", "closed", "newer", "missing", "incomplete", "ended", "waiting",
@@ -128,7 +135,7 @@ class Pages:
         """One message: who says it, and its parts."""
         w = self.words(rater.language)
         label = who or w.get(f"role_{message.role}", w["role_other"])
-        side = message.role if message.role in ("user", "assistant", "system") else "other"
+        side = SIDES.get(message.role, "other")
         return {
             "who": label,
             "side": side,

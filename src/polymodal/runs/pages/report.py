@@ -13,7 +13,7 @@ from polymodal.metrics import Estimate
 from polymodal.runs.atomic import write_folder
 from polymodal.runs.pages import charts
 from polymodal.runs.pages.exhibit import read_back
-from polymodal.runs.pages.talks import curves, missing, tables, talks
+from polymodal.runs.pages.talks import curves, folded, missing, tables, talks
 from polymodal.runs.result import Result, RunError, read_result
 
 SEVERITIES = ("error", "warning", "note")
@@ -30,8 +30,9 @@ def report(folder: Path) -> Path:
     The sections a run may have, each left out where there is no data (rows are JSON objects, estimates are
     `Estimate.to_json()`):
 
-    * `about`: text, warning
-    * `legend`: by estimate name: role (`result`, `baseline`, `control`), label, expected, of
+    * `about`: text, warning, names (what a name in the figures means, by the name)
+    * `legend`: by estimate name: role (`result`, `baseline`, `control`), group, label, expected, of, and
+      `minor` for what is in the table alone
     * `controls`: name, estimate, difference
     * `learning`: arm, seed, step, loss, val, world
     * `confusion`: classes, matrix
@@ -40,8 +41,9 @@ def report(folder: Path) -> Path:
     * `missing`: arm, p, estimate, expected
     * `curves`: title, x, y, rows (arm, x, estimate, expected)
     * `tables`: title, note, columns, rows (lists of cells)
-    * `conversations`, `disagreements`: id, title, tags, turns (role, and text, path of a picture, sound or
-      video, or `withheld`: a digest), verdicts (judge, score, value, reason)
+    * `conversations`, `disagreements`: id, title, tags, turns (role, phase, and text, path of a picture,
+      sound or video, or `withheld`: a digest), verdicts (judge, score, value, reason), tables (title,
+      columns, rows; a cell {text, line} links to that line of the talk, from 1)
     * `findings`: kind, severity, where, n, evidence
     * `invalid`: reason, n, first
     * `examples`: id, group, parts by name ({kind, path or text}), target, prediction, probability, present
@@ -83,7 +85,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(short=charts.short, count=_count, p=_p, cell=_cell)
+    environment.filters.update(short=charts.short, count=_count, p=_p, cell=_cell, folded=folded)
     return environment
 
 
@@ -149,7 +151,9 @@ def _head(folder: Path, result: Result) -> Page:
     for name, estimate in result.estimates.items():
         group, rest = _split(name)
         about = legend.get(name, {})
+        group = about.get("group") or group
         row = {"name": name, "label": about.get("label") or rest, "estimate": estimate}
+        row["minor"] = bool(about.get("minor"))
         role = about.get("role") if about.get("role") in charts.ROLES else "result"
         groups.setdefault(group, []).append({**row, "role": role, "expected": about.get("expected")})
     timing = folder / "timing.json"
@@ -188,7 +192,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _panel(group: str, rows: list[Page]) -> Page:
     """One group of estimates: figures of what shares a scale, and all in one table."""
-    shown = [row for row in rows if _is_plotted(row["estimate"])]
+    shown = [row for row in rows if _is_plotted(row["estimate"]) and not row["minor"]]
     apart = (
         sum(row["role"] == "control" for row in shown) > 5
     )  # few controls are best seen beside the results
@@ -247,7 +251,8 @@ def _tiles(groups: Mapping[str, list[Page]], headline: str) -> list[Page]:
     """The headline's figure of each group (else its first result; four groups at most) beside a baseline."""
     tiles = []
     wanted = _split(headline)[1]
-    for group, rows in groups.items():
+    leading = sorted(groups.items(), key=lambda one: all(row["name"] != headline for row in one[1]))
+    for group, rows in leading:
         results = [row for row in rows if row["role"] == "result" and _is_plotted(row["estimate"])]
         results = [row for row in results if not _is_difference(row["estimate"])]
         if not results:

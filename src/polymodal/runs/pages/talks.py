@@ -9,6 +9,7 @@ from polymodal.runs.pages import charts
 from polymodal.runs.pages.exhibit import SHOWN
 
 Row = dict[str, Any]
+MANY = 12  # talks that are shown without folds
 
 
 def talks(folder: Path, data: list[Row]) -> list[Row]:
@@ -22,9 +23,18 @@ def _turn(folder: Path, turn: Row) -> Row:
         return turn
     path = folder / turn["path"]
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        return {"role": turn["role"], "lost": f"{turn['path']} is missing"}
+        kept = {name: value for name, value in turn.items() if name != "path"}
+        return {**kept, "lost": f"{turn['path']} is missing"}
     kinds = [kind for kind, suffixes in SHOWN.items() if path.suffix.lower() in suffixes]
     return {**turn, "kind": kinds[0] if kinds else "file"}
+
+
+def folded(data: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Talks by their tag `subject` where they are many; else all of them under no name."""
+    by: dict[str, list[Row]] = {}
+    for talk in data:
+        by.setdefault(str(talk.get("tags", {}).get("subject", "")), []).append(talk)
+    return list(by.items()) if len(data) > MANY and len(by) > 1 else [("", data)]
 
 
 def curves(data: list[Row]) -> Row:

@@ -1,4 +1,4 @@
-"""Patients before doctors: exact ones, with and without pictures, and chat models in several arms."""
+"""Patients before doctors: exact ones, with and without pictures, and chat models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LABEL = "For research, not for care: simulated patients, invented diseases, no advice for anybody."
 FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "scripted:clinic"
 CLAIMING = "scripted:clinic?unsupported=0.1"
-CHUNK, SEEN, SPOKEN = 20, 3, 60  # cases of a job; talks of an arm in the report; cases of a script
+CHUNK, SEEN, SPOKEN = 20, 12, 60  # cases of a job; talks of an arm in the report; cases of a script
 ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
     "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
     **{name: {} for name in ("plain", "plain_matched")},
@@ -185,11 +185,10 @@ def about(config: Config, clinic: Clinic | None, n: int) -> str:
 
 
 def room(
-    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation, store: Any = None
+    config: Config, clinic: Clinic | None, found: Sequence[Case], kind: Any = Consultation
 ) -> Consultation:
-    """An environment as the Config has it; a patient who is a model keeps its replies in the store."""
-    ways: dict[str, Any] = {"manner": config.manner, "compat": config.compat, "store": store}
-    return places.room(found, clinic, config.patient, kind, **ways)
+    """An environment as the Config has it."""
+    return places.room(found, clinic, config.patient, kind, manner=config.manner, compat=config.compat)
 
 
 def env(config: Config) -> Consultation:
@@ -262,13 +261,8 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
     seen = places.known(clinic, data.pocket(), at)
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
     if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
-        setting = pictured.Setting(
-            turns=middle(config),
-            tau=config.stop,
-            weight=config.cost,
-            manner=config.manner,
-            compat=config.compat,
-        )
+        how: dict[str, Any] = {"weight": config.cost, "manner": config.manner, "compat": config.compat}
+        setting = pictured.Setting(turns=middle(config), tau=config.stop, **how)
         arms = tuple(pictured.ARMS) if seen[0] else ("text",)
         rows = pictured.consulted(clinic, some, seen, setting, arms=arms, seed=config.seed)
         out["rows"] += [{"doctor": "bayes", **row} for row in rows]
@@ -280,7 +274,7 @@ def held(config: Config, folder: str, first: int) -> dict[str, list[Any]]:
         for spec in doctors(config, clinic):
             model = connect(spec, scripts=places.scripts(clinic), store=store)
             script = spec.startswith("scripted:")
-            talk = partial(talks, Sitting(config, spec, model, clinic, some, seen, store, first))
+            talk = partial(talks, config, spec, model, clinic, some, seen, {}, first)
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
             for one in ordered(talk, wanted, threads=1 if script else 4):
                 for name, values in one.items():
@@ -295,60 +289,63 @@ def doctors(config: Config, clinic: Clinic | None) -> list[str]:
     return [one for one in models if clinic is not None or not one.startswith(MINDS)]
 
 
-@dataclass(frozen=True, slots=True)
-class Sitting:
-    """A chunk of cases before one model; `begun` keeps the state-aware arm, which two others need."""
-
-    config: Config
-    spec: str
-    model: ChatModel
-    clinic: Clinic | None
-    cases: Sequence[Case]
-    seen: Any
-    store: Any
-    first: int
-    begun: dict[Any, talked.Held] = field(default_factory=dict)
-
-
-def talks(at: Sitting, i: int) -> dict[str, list[Any]]:
-    """One case before the model in its arms: rows, and of the first cases the talks whole."""
+def talks(
+    config: Config,
+    spec: str,
+    model: ChatModel,
+    clinic: Clinic | None,
+    some: Sequence[Case],
+    seen: Any,
+    begun: dict[Any, talked.Held],
+    first: int,
+    i: int,
+) -> dict[str, list[Any]]:
+    """One case before one model in its arms: rows, and of the first cases the talks whole."""
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
-    case, spec = at.cases[i], at.spec
-    for arm in at.config.arm if spec != CLAIMING else ("state",):
+    for arm in config.arm if spec != CLAIMING else ("state",):
         name, _ = parsed(arm)
-        news = spec == MINDS and uniform("late", case.id) * talked.EVERY < 1  # of some patients
+        news = spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1  # of some patients
         if (name in ("late", "rigid") and not news) or (name == "scrambled" and spec in (MINDS, SLIPS)):
             continue
-        found = sat(at, arm, i)
-        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(case.tags)}
-        row |= judged(at, row["p"], case)
-        if found.states and at.clinic is not None:
-            p = talked.acquired(at.clinic, found.states[-1], at.seen)
-            row["acquired"] = top_k(case.diagnosis, sorted(p, key=lambda one: -p[one]), 1)
+        found = sat(config, arm, model, clinic, some, seen, begun, i)
+        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
+        row |= judged(config, row["p"], some[i], clinic)
+        if found.states and clinic is not None:
+            p = talked.acquired(clinic, found.states[-1], seen)
+            row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
         out["rows"].append(row)
-        whole = at.first + i < SEEN and spec != CLAIMING
+        whole = first + i < SEEN and spec != CLAIMING
         if found.states and (whole or not spec.startswith("scripted:")):
             out["kept"].append(talked.kept(found))
-            about_ = {"case": case.id, "doctor": spec, "arm": arm}
-            out["records"].append(about_ | method.record(found.states[-1]))
-        if whole:
-            tags = {"subject": f"{spec} {arm}", "item": case.id, "right": float(row["right"])}
-            name = f"{spec} {arm} {case.id}"
-            out["talks"].append({"id": name, "tags": tags, "turns": talked.spoken(found)})
+            told = method.record(found.states[-1])
+            out["records"].append({"case": some[i].id, "doctor": spec, "arm": arm} | told)
+        if whole and found.states:
+            tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
+            whole_ = {"turns": talked.spoken(found), "tables": talked.noted(found.states[-1])}
+            out["talks"].append({"id": f"{spec} {arm} {some[i].id}", "tags": tags} | whole_)
     return out
 
 
-def sat(at: Sitting, arm: str, i: int) -> talked.Held:
-    """A case in an arm; a matched budget and a scrambled state look at the state-aware arm."""
+def sat(
+    config: Config,
+    arm: str,
+    model: ChatModel,
+    clinic: Clinic | None,
+    some: Sequence[Case],
+    seen: Any,
+    begun: dict[Any, talked.Held],
+    i: int,
+) -> talked.Held:
+    """A case in an arm; `begun` keeps the state's, which a matched budget and a scrambled state need."""
     name, options = parsed(arm)
-    late, config, case = name in ("late", "rigid"), at.config, at.cases[i]
-    if name == "state" and (arm, i) in at.begun:
-        return at.begun[arm, i]
-    base: dict[str, Any] = {"model": at.model, "readers": at.seen[0], "turns": middle(config) * (1 + late)}
-    base["kinds"] = [one.kind for one in at.clinic.artefacts] if at.clinic else [*case.artefacts]
-    base["terms"] = [one.name for one in at.clinic.findings] if at.clinic else []
+    late = name in ("late", "rigid")
+    if name == "state" and (arm, i) in begun:
+        return begun[arm, i]
+    base: dict[str, Any] = {"model": model, "readers": seen[0], "turns": middle(config) * (1 + late)}
+    base["kinds"] = [one.kind for one in clinic.artefacts] if clinic else [*some[i].artefacts]
+    base["terms"] = [one.name for one in clinic.findings] if clinic else []
     if name in ("plain", "plain_matched"):
-        spent = sat(at, "state", i) if name != "plain" else None
+        spent = sat(config, "state", model, clinic, some, seen, begun, i) if name != "plain" else None
         counts = spent.states[-1].counts if spent and spent.states else {}
         limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None) if spent else None
         chair: Any = method.Plain(**base, budget=limit)
@@ -356,23 +353,24 @@ def sat(at: Sitting, arm: str, i: int) -> talked.Held:
         search = places.texts(config.library).search if config.library else None
         swap = None
         if name == "scrambled":
-            swap = method.scrambled(sat(at, "state", (i + 1) % len(at.cases)).states)
+            other = sat(config, "state", model, clinic, some, seen, begun, (i + 1) % len(some))
+            swap = method.scrambled(other.states)
         again = config.reopen and name != "rigid"
         chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
-    where = room(config, at.clinic, at.cases, talked.Late if late else Consultation, store=at.store)
-    found = talked.held(where, chair, case.id, seed=config.seed)
+    where = room(config, clinic, some, talked.Late if late else Consultation)
+    found = talked.held(where, chair, some[i].id, seed=config.seed)
     if name == "state":
-        at.begun[arm, i] = found
+        begun[arm, i] = found
     return found
 
 
-def judged(at: Sitting, p: Mapping[str, float], case: Case) -> dict[str, Any]:
+def judged(config: Config, p: Mapping[str, float], case: Case, clinic: Clinic | None) -> dict[str, Any]:
     """Whether the diagnosis is among the first k told, by name; and what a rating model says of the first."""
-    config, aliases = at.config, {one.name: one.aliases for one in at.clinic.diseases} if at.clinic else None
+    aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
     listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
     if config.rater != "rule" and listed:
-        rater = connect(config.rater, store=at.store)
+        rater = connect(config.rater)
         told["relation"] = method.moderated(
             rater, listed[0], case.diagnosis, compat=config.compat, seed=config.seed
         )

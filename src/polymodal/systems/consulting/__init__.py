@@ -1,1 +1,1 @@
-"""Parts of consultations that need networks and places to act in; for research, not for care."""
+"""Parts of consultations that need networks and places; for research, not for care."""

@@ -31,6 +31,11 @@ KNOWN = {  # the spec's Monte Carlo of 1,000 patients, at 6, 10 and 14 turns
     "text": (0.38, 0.42, 0.45), "artefacts": (0.37, 0.37, 0.37), "fixed": (0.27, 0.41, 0.41),
     "random": (0.29, 0.35, 0.44), "shuffled": (0.18, 0.25, 0.30),
 }  # fmt: skip
+WORN = {  # the same by the share of poor takes, at 12 turns
+    "plain": (0.86, 0.80, 0.73, 0.69), "retaken": (0.86, 0.86, 0.85, 0.79),
+    "quality ignored": (0.86, 0.80, 0.73, 0.62),
+}  # fmt: skip
+POOR = f"Poor pictures, T={MID}"  # a heading of the report
 ROLES = {"fixed": "baseline", "random": "baseline", "frequent": "baseline", "shuffled": "control"}
 
 
@@ -68,14 +73,17 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
         book.add(name, replaced(found, spread), **more)
 
     for name, values in right.items():
-        arm = name.partition(": ")[2]
-        at = budgets.index(int(name[2:].partition(":")[0])) if name.startswith("T=") else 0
-        expected = KNOWN[arm][at] if arm in KNOWN and tuple(budgets) == BUDGETS else None
+        head, _, arm = name.partition(": ")
+        more: dict[str, Any] = {"page": arm in KNOWN and head.startswith("T=")}
+        if head.startswith("T=") and arm in KNOWN and tuple(budgets) == BUDGETS:
+            more["expected"] = KNOWN[arm][budgets.index(int(head[2:]))]
+        elif head.startswith("poor "):
+            at = SHARES.index(float(head.removeprefix("poor ")))
+            more |= {"group": POOR, "label": f"{head}: {arm}", "expected": WORN[arm][at], "page": True}
+        elif not arm:
+            more["group"] = "No budget"
         hits = m.proportion(int(values.sum()), values.size, better="higher")
-        more = {"expected": expected} if expected is not None else {}
-        book.add(
-            name, replaced(hits, spread_of(values)), role=ROLES.get(arm, "result"), page=arm in KNOWN, **more
-        )
+        book.add(name, replaced(hits, spread_of(values)), role=ROLES.get(arm, "result"), **more)
     for t in budgets:
         base = right[f"T={t}: multimodal"]
         for arm in ("text", "artefacts", "fixed", "random", "frequent", "shuffled"):
@@ -86,7 +94,7 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
         paired(f"T={t}: lost by it", right[f"T={t}: no stop"], base)
         book.add(f"T={t}: turns taken", m.mean(kept.ravel(), better="lower"))
     lost = {arm: right[f"poor 0.0: {arm}"] - right[f"poor 0.6: {arm}"] for arm in ("plain", "retaken")}
-    paired("poor 0 to .6: loss saved by retakes", lost["plain"], lost["retaken"])
+    paired("poor 0 to .6: loss saved by retakes", lost["plain"], lost["retaken"], group=POOR)
     for x, rows in (("turns", "T="), ("share of poor takes", "poor ")):
         curve = [
             {

@@ -1,4 +1,4 @@
-"""Estimates of consultations: readers, arms with and without pictures, chat models at equal budgets."""
+"""Estimates of consultations: readers, arms with and without pictures, chat models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,35 @@ if TYPE_CHECKING:
     from polymodal.training.study import Book
 
 Row = Mapping[str, Any]
+READ = {"shuffled": "control", "blank": "control", "text": "baseline", "artefacts": "baseline"}
+CHECKS = "Checks of the record"  # their heading in the report
 CLAIMING = "unsupported="  # in a doctor's name: the script that makes claims up
 FORGETS = "span="
 WANTED = ("top1", "top3", "top5", "top10")
+NAMES = {  # for who reads the report
+    "T=6, 10, 14": "budgets of questions and pictures; ideal readers, 2,000 generated patients a seed",
+    "multimodal, text, artefacts": "what the exact doctor may use: both, questions alone, pictures alone",
+    "retaken, no stop": "poor pictures are taken again; no stop once the doctor is sure",
+    "fixed, random, frequent": "other orders of questions: a fixed list, chance, the likeliest yes",
+    "split, half": "published rewards for a question, in place of information gain",
+    "shuffled, blank": "controls: the next patient's pictures; pictures that show nothing",
+    "read": "the same doctor on pictures that are drawn and then read by trained readers",
+}
+DOCTORS = {
+    "scripted:clinic": "a script in a chat model's place that knows the tables; no language model",
+    "span": "it minds only the last {} turns of the talk: what a state can mend",
+    "slip": "a differential begins with a random disease at chance {}: what votes can mend",
+    "unsupported": "a note claims something unsaid and unseen at chance {}: what the check must find",
+    "malformed": "a reply is broken JSON at chance {}",
+}
+ARMS = {
+    "state": "phases, gaps and a state that is kept from turn to turn",
+    "plain": "plain prompting: one call a turn",
+    "plain_matched": "plain prompting with votes, up to the calls and tokens of state on the same case",
+    "scrambled": "control: another case's state put in the place of its own at every turn",
+    "late": "state before patients who tell of an allergy late",
+    "rigid": "the same patients, and it may not go back",
+}
 COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
 
 
@@ -62,12 +88,29 @@ def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequenc
     if lists := {arm: some for (doctor, arm), some in by.items() if doctor == "list"}:
         listed(book, lists, cases)
     talks = {key: some for key, some in by.items() if key[0] not in ("bayes", "list")}
+    told_ = names(talks, ladder="nothing asked" in book.estimates)
+    book.sections.setdefault("about", {})["names"] = told_
     claimed(book, talks)
     talks = {key: some for key, some in talks.items() if CLAIMING not in key[0]}
     for doctor in dict.fromkeys(doctor for doctor, _ in talks):
         arms = {arm: some for (name, arm), some in talks.items() if name == doctor}
         compared(book, doctor, arms, cases, first=doctor == leading(talks))
     costs(book, talks)
+
+
+def names(talks: Mapping[tuple[str, str], Any], *, ladder: bool) -> dict[str, str]:
+    """A sentence for each name that the figures use."""
+    found, scripts = dict(NAMES) if ladder else {}, set[str]()
+    for doctor in dict.fromkeys(doctor for doctor, _ in talks):
+        script, _, rest = doctor.partition("?")
+        options = [one.partition("=")[::2] for one in rest.split("&") if one]
+        said = ["the same script" if script in scripts else DOCTORS.get(script, "a chat model")]
+        scripts.add(script if script in DOCTORS else "")
+        found[doctor] = "; ".join(said + [DOCTORS[key].format(x) for key, x in options if key in DOCTORS])
+    for arm in dict.fromkeys(arm for _, arm in talks):
+        name, _, options_ = arm.partition("?")
+        found[arm] = ARMS[name] + (f" ({options_.replace('&', ', ')})" if options_ else "")
+    return found
 
 
 def leading(talks: Mapping[tuple[str, str], Any]) -> str:
@@ -86,7 +129,7 @@ def pictured(
     """The exact doctor on pictures that are drawn and read."""
     right = {arm: column(some, "right", cases) for arm, some in arms.items()}
     for arm, values in right.items():
-        role = "control" if arm in ("shuffled", "blank") else "result"
+        role = READ.get(arm, "result")
         book.add(f"read: {arm}", hits(values), role=role, page=True)
         turns = sum(column(arms[arm], name, cases) for name in ("asked", "requested", "retakes"))
         book.add(f"read: {arm}, turns", m.mean(turns, better="lower"))
@@ -147,17 +190,19 @@ def claimed(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
             found = [not ok for planted, ok in pairs if planted]
             alarms = [not ok for planted, ok in pairs if not planted]
             if found and alarms:
-                book.add("planted claims found", hits(found), role="control", expected=1.0, page=True)
+                told_: dict[str, Any] = {"role": "control", "page": True, "group": CHECKS}
+                book.add("planted claims found", hits(found), expected=1.0, **told_)
                 false = m.proportion(sum(alarms), len(alarms), better="lower")
-                book.add("false alarms", false, role="control", expected=0.0, page=True)
+                book.add("false alarms", false, expected=0.0, **told_)
         elif arm in late:
-            book.add(f"{arm}: reopened{' and minded' if arm == 'late' else ''}", hits([
-                "reopened" in row["flags"] and (arm == "rigid" or row["minded"]) for row in rows
-            ]), role="control", expected=float(arm == "late"), page=True)  # fmt: skip
+            name = f"{arm}: reopened{' and minded' if arm == 'late' else ''}"
+            some = ["reopened" in row["flags"] and (arm == "rigid" or row["minded"]) for row in rows]
+            about: dict[str, Any] = {"role": "control", "page": True, "group": CHECKS, "label": name}
+            book.add(name, hits(some), expected=float(arm == "late"), **about)
         elif arm == "state" and any(row["claims"] for row in rows):
             share, whole = unsupported([[bool(x) for x in row["claims"]] for row in rows], seed=book.seed)
-            book.add(f"{doctor} {arm}: unsupported claims", share)
-            book.add(f"{doctor} {arm}: talks with one", whole)
+            for name, one in (("unsupported claims", share), ("talks with one", whole)):
+                book.add(f"{doctor} {arm}: {name}", one, group=doctor, label=f"{arm}: {name}")
 
 
 def compared(
@@ -168,23 +213,26 @@ def compared(
     base = "plain_matched" if "plain_matched" in arms else "plain"
     for arm, rows in arms.items():
         role = "control" if arm == "scrambled" else "baseline" if arm.startswith("plain") else "result"
+
+        def add(name: str, found: m.Estimate, arm: str = arm, role: str = role, **more: Any) -> None:
+            about = {"role": role, "group": doctor, "label": f"{arm}: {name}"}
+            book.add(f"{doctor} {arm}: {name}", found, **about, **more)
+
         for name in WANTED:
-            values = column(rows, name, cases)
-            book.add(
-                f"{doctor} {arm}: {name}", hits(values[~np.isnan(values)]), role=role, page=name == "top1"
-            )
+            values, first_ = column(rows, name, cases), name == "top1"
+            add(name, hits(values[~np.isnan(values)]), page=first_, minor=not first_)
         learnt = column(rows, "acquired", cases)
         if np.isfinite(learnt).any():
-            book.add(f"{doctor} {arm}: top1 by exact inference", m.mean(learnt, better="higher"), role=role)
+            add("top1 by exact inference", hits(learnt[~np.isnan(learnt)]))
         for tag in ("yes", "no"):
             some = [row["top1"] for row in rows if row["tags"].get("leak") == tag]
             if some:
-                book.add(f"{doctor} {arm}: top1, leak {tag}", hits(some), role=role)
+                add(f"top1, leak {tag}", hits(some))
         said = [row["relation"] for row in rows if "relation" in row]
         if said:
             valid = [x == "same" for x in said if x is not None]
             found = m.proportion(sum(valid), len(valid), invalid=len(said) - len(valid), better="higher")
-            book.add(f"{doctor} {arm}: same by the rater", found, role=role, page=True)
+            add("same by the rater", found, page=True)
         lost = {
             "unfinished": sum(row["unfinished"] for row in rows),
             "cut": sum(bool(row["reason"]) for row in rows),
@@ -199,9 +247,9 @@ def compared(
             found = m.difference(
                 None, column(arms[a], "top1", cases), column(arms[b], "top1", cases), seed=book.seed
             )
-            book.add(f"{doctor}: {a} - {b}", found)
+            book.add(f"{doctor}: {a} - {b}", found, group=doctor, label=f"{a} - {b}")
             if first:
-                book.add(f"{a} - {b}, top-1", found, page=True)
+                book.add(f"{a} - {b}, top-1", found, page=True, group=f"{doctor}, what the claims rest on")
 
 
 def costs(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:

@@ -20,7 +20,6 @@ from polymodal.media import Invalid
 from polymodal.systems.consulting import pictured
 
 if TYPE_CHECKING:
-    from polymodal.chat.cached import Store
     from polymodal.envs.clinic import Clinic
 
 
@@ -62,13 +61,12 @@ def room(
     *,
     manner: Any = "plain",
     compat: bool = False,
-    store: Store | None = None,
 ) -> Consultation:
-    """An environment with the patient's side by its word: auto, table, lexical or a model (with a store)."""
+    """An environment with the patient's side by its word: auto, table, lexical or a model."""
     lexical = patient == "lexical" or (patient == "auto" and clinic is None)
     side: Any = Lexical() if lexical else table_patient
     if patient not in ("auto", "lexical", "table"):
-        side = model_patient(connect(patient, store=store))
+        side = model_patient(connect(patient))
     return kind(found, patient=side, manner=manner, clinic=clinic, compat=compat)
 
 

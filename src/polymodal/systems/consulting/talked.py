@@ -1,4 +1,4 @@
-"""What a doctor with a chat model did in a consultation, as one row; and its talk for the report."""
+"""What a doctor with a chat model did in a consultation: one row, and its talk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from polymodal.envs.clinic import Present
+from polymodal.envs.clinic import Close, Present, Request, Retake
 from polymodal.envs.clinic.chair import Chair, Traced
 from polymodal.envs.clinic.patient import Consultation, heard
 from polymodal.envs.clinic.state import OTHER, State, supported
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic, Reader
     from polymodal.runs import Run
 
+LEAST, MOST = 0.005, 4  # probability that is told; names of findings
 EVERY = 5  # one patient in so many is late with an allergy
 ALLERGY = "I should have said: I am allergic to penicillin."
 
@@ -93,14 +94,57 @@ def acquired(
 
 
 def spoken(found: Held) -> list[dict[str, Any]]:
-    """The talk for the report: a line each, pictures as arrays under `pixels`."""
+    """The talk for the report and for raters: a line each, a line's picture as an array under `pixels`."""
     lines: list[dict[str, Any]] = []
     for turn, state in zip(found.turns, found.states, strict=False):
-        lines.append({"role": "patient", "text": turn.observation["said"] or "(nothing)"})
-        if turn.observation["image"].size:
-            lines.append({"role": "patient", "pixels": turn.observation["image"]})
-        lines.append({"role": "doctor", "text": state.talk[-1].reply, "phase": state.phase})
+        said = {"role": "patient", "text": turn.observation["said"] or "(nothing)"}
+        seen = {"pixels": turn.observation["image"]} if turn.observation["image"].size else {}
+        lines += [said | seen, {"role": "doctor", "text": worded(turn.action), "phase": state.phase}]
     return lines
+
+
+def worded(action: Any) -> str:
+    """An action as a person would put it, the same words for every doctor."""
+    match action:
+        case Request(kind=kind):
+            return f"Please let me see this: {kind}."
+        case Retake(kind=kind):
+            return f"Please take this again, it was not clear: {kind}."
+        case Present(differential=rows):
+            told = [f"{name} ({p:.0%})" for name, p in rows if p >= LEAST]
+            return f"It may be: {', '.join(told) or 'nothing that I could name'}."
+        case Close():
+            return "Goodbye."
+    return str(action.text)
+
+
+def noted(state: State) -> list[dict[str, Any]]:
+    """Tables beside a talk: the findings, each with the line it comes from, and the differential."""
+    shown = {line.digest: n for n, line in reversed([*enumerate(state.talk)]) if line.digest}
+    holds = supported(state.findings, state.talk, state.artefacts)
+    found: list[list[Any]] = []
+    for one, ok in zip(state.findings, holds, strict=True):
+        turn = one.source if isinstance(one.source, int) else shown.get(one.source, -1)
+        at: Any = "nowhere"
+        if 0 <= turn < len(state.talk):
+            kind = f", the {state.talk[turn].kind}" if isinstance(one.source, str) else ""
+            at = {"text": f"line {2 * turn + 1}{kind}", "line": 2 * turn + 1}
+        found.append([one.name, one.status, at, one.quote, "yes" if ok else "no"])
+    ranked = [
+        [one.name, f"{one.p:.3f}", _named(one.support), _named(one.against)]
+        for one in state.differential
+        if one.p >= LEAST
+    ]
+    tables = [
+        ("Findings", ["finding", "status", "from", "words", "supported"], found),
+        ("Differential", ["diagnosis", "p", "for", "against"], ranked),
+    ]
+    return [{"title": t, "columns": columns, "rows": rows} for t, columns, rows in tables if rows]
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
 
 
 def kept(found: Held) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Written cases without a language model: what a list of questions brings to light, and the tests by name."""
+"""Written cases without a language model: what a list of questions brings to light."""
 
 from __future__ import annotations
 
