@@ -137,7 +137,9 @@ def test_import_loads_no_torch(module: str) -> None:
 
 
 def test_the_torch_test_can_fail() -> None:
-    done = command(sys.executable, "-c", "import sys; from polymodal.nn import Dual; sys.exit('torch' in sys.modules)")
+    done = command(
+        sys.executable, "-c", "import sys; from polymodal.nn import Dual; sys.exit('torch' in sys.modules)"
+    )
     assert done.returncode == 1
 
 
