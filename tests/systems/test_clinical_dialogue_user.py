@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from polymodal.chat import assistant
+from polymodal.chat import Scripted, assistant
 from polymodal.chat.model import Reply
 from polymodal.envs.cases import cases, clinic
 from polymodal.envs.clinic.scripted import scripted
+from polymodal.envs.clinic.state import Line, Ranked, State
 from polymodal.media import Invalid
-from polymodal.systems.clinical_dialogue import data, recipe
+from polymodal.systems.clinical_dialogue import data, method, recipe
 from polymodal.systems.clinical_dialogue.method import Doctor, Plain
-from polymodal.systems.consulting import figures, places, talked
+from polymodal.systems.consulting import figures, places, rated, talked
 from polymodal.training.study import Book
 
 NAMES = ("Malar", "Malbec")
@@ -147,13 +148,43 @@ def test_a_talk_without_a_diagnosis_is_unfinished_and_the_report_says_why(tmp_pa
     ]
 
 
+def believing(*names: str) -> State:
+    return State(differential=tuple(Ranked(name, 1.0) for name in names))
+
+
+def test_a_rating_model_scores_each_axis_and_arms_are_compared(tmp_path):
+    written(tmp_path, ["test"])
+    _, (case,), _ = places.place(str(tmp_path), data.pocket(), 1, seed=0)
+    told = {"rationale": "r", "gathering": 4, "plan": 3, "hallucination": 0, "harm": 1, "evidence": []}
+    good = Scripted("scripted:good", lambda messages, seed: json.dumps(told))
+    messages = method.messages(State(talk=(Line("It hurts.", reply="Where?"),)))
+    found = rated.rated(good, recipe.OSCE["rater"], messages, case, seed=0)
+    assert {k: found[k] for k in ("axis gathering", "axis plan", "axis harm")} == {
+        "axis gathering": 4.0, "axis plan": 3.0, "axis harm": 1.0,
+    }  # fmt: skip
+    assert rated.rated(Babble(), recipe.OSCE["rater"], messages, case, seed=0) == {"unrated": "unparsable"}
+    assert rated.rated(good, recipe.OSCE["rater"], (), case, seed=0) == {"unrated": "no talk"}
+    book = Book(seed=0)
+    book.sections["notes"] = []
+    rows = {
+        arm: [{"case": f"c{i}", "axis plan": x + i % 2} for i in range(6)]
+        + [{"case": "c9", "unrated": "timeout"}]
+        for arm, x in (("state", 4.0), ("plain_matched", 2.0))
+    }
+    rated.axes(book, "m", rows)
+    gap = book.estimates["m: state - plain_matched, axis plan"]
+    assert (gap.mean, gap.n_valid) == (2.0, 6)
+    assert book.estimates["m state: axis plan"].mean == 4.5
+    assert book.sections["notes"] == [f"m {arm}: 1 of 7 got no rating." for arm in rows]
+
+
 def test_a_rater_counts_a_talk_without_a_diagnosis_as_different(tmp_path):
     written(tmp_path, ["test"])
     _, (case,), _ = places.place(str(tmp_path), data.pocket(), 1, seed=0)
     config = recipe.Config(rater="scripted:say?text=yes", compat=True)
-    assert recipe.judged(config, {"Malar": 1.0}, case, None, None)["relation"] == "same"
-    assert recipe.judged(config, {}, case, None, None)["relation"] == "different"
-    assert recipe.judged(config, {"other": 1.0}, case, None, None)["relation"] == "different"
+    assert recipe.judged(config, believing("Malar"), case, None, None)["relation"] == "same"
+    assert recipe.judged(config, believing(), case, None, None)["relation"] == "different"
+    assert recipe.judged(config, believing("other"), case, None, None)["relation"] == "different"
 
 
 def test_replies_of_the_patients_and_the_raters_model_are_kept(tmp_path, monkeypatch):
@@ -169,7 +200,7 @@ def test_replies_of_the_patients_and_the_raters_model_are_kept(tmp_path, monkeyp
     monkeypatch.setattr(recipe, "connect", connect)
     config = recipe.Config(patient="openai:p@http://x", rater="openai:r@http://x")
     recipe.room(config, None, found, store=store)
-    recipe.judged(config, {"Malar": 1.0}, found[0], None, store)
+    recipe.judged(config, believing("Malar"), found[0], None, store)
     assert asked == [("openai:p@http://x", store), ("openai:r@http://x", store)]
 
 
