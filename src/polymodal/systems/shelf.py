@@ -22,6 +22,7 @@ SHELF: dict[str, tuple[str, tuple[str, ...]]] = {
     "image_text_relation": ("judge", ("ltec", "2505.05040")),
     "harm_evaluation": ("judge", ("reveal", "2505.04673")),
     "user_trust": ("judge", ("trust-survey", "2505.05318")),
+    "clinical_dialogue": ("act", ("amie", "2505.04653")),
 }
 SAME = {"model": "target", "vlm": "target", "llm": "donors"}  # other words for a field, where it is there
 SETTINGS = ("tiny", "full", "weights")  # the last one where a system makes models that come with the package
