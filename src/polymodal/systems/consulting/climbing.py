@@ -14,7 +14,6 @@ from polymodal.envs.doctor import ladder
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
-    from polymodal.metrics import Estimate
     from polymodal.training.study import Book
 
 BUDGETS = (6, 10, 14)
@@ -69,8 +68,7 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
 
     def paired(name: str, a: Any, b: Any, **more: Any) -> None:
         found = m.difference(None, a.ravel(), b.ravel(), seed=book.seed, draws=500)
-        spread = float((a - b).mean(axis=1).std(ddof=1)) if len(a) > 1 else None
-        book.add(name, replaced(found, spread), **more)
+        book.add(name, replace(found, between=spread_of(a - b)), **more)
 
     for name, values in right.items():
         head, _, arm = name.partition(": ")
@@ -83,7 +81,7 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
         elif not arm:
             more["group"] = "No budget"
         hits = m.proportion(int(values.sum()), values.size, better="higher")
-        book.add(name, replaced(hits, spread_of(values)), role=ROLES.get(arm, "result"), **more)
+        book.add(name, replace(hits, between=spread_of(values)), role=ROLES.get(arm, "result"), **more)
     for t in budgets:
         base = right[f"T={t}: multimodal"]
         for arm in ("text", "artefacts", "fixed", "random", "frequent", "shuffled"):
@@ -113,8 +111,3 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
 def spread_of(values: Any) -> float | None:
     """The standard deviation of the seeds' means."""
     return float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None
-
-
-def replaced(found: Estimate, between: float | None) -> Estimate:
-    """An estimate with what lies between seeds."""
-    return replace(found, between=between)

@@ -84,8 +84,10 @@ def column(rows: Sequence[Row], name: str, cases: Sequence[str]) -> Any:
     return np.array([float(known.get(one, np.nan)) for one in cases])
 
 
-def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequence[Row]) -> None:
-    """Everything about the consultations that were held."""
+def told(
+    book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequence[Row], *, ideal: str = ""
+) -> None:
+    """Everything about the consultations held; `ideal` names the estimate with ideal readers."""
     cases = list(dict.fromkeys(str(row["case"]) for row in rows))
     by = {
         (doctor, arm): [row for row in rows if (row["doctor"], row["arm"]) == (doctor, arm)]
@@ -93,7 +95,7 @@ def told(book: Book, clinic: Clinic | None, rows: Sequence[Row], looked: Sequenc
     }
     exact = {arm: some for (doctor, arm), some in by.items() if doctor == "bayes"}
     if exact:
-        pictured(book, clinic, exact, looked, cases)
+        pictured(book, clinic, exact, looked, cases, ideal=ideal)
     if lists := {arm: some for (doctor, arm), some in by.items() if doctor == "list"}:
         listed(book, lists, cases)
     talks = {key: some for key, some in by.items() if key[0] not in ("bayes", "list")}
@@ -135,6 +137,8 @@ def pictured(
     arms: Mapping[str, Sequence[Row]],
     looked: Sequence[Row],
     cases: Sequence[str],
+    *,
+    ideal: str,
 ) -> None:
     """The exact doctor on pictures that are drawn and read."""
     right = {arm: column(some, "right", cases) for arm, some in arms.items()}
@@ -151,9 +155,9 @@ def pictured(
     if "blank" in right and "text" in right:
         found = m.difference(None, right["blank"], right["text"], seed=book.seed)
         book.add("read: blank - text", found, role="control", negative=True, expected=0.0)
-    ideal = book.estimates.get("T=10: retaken")
-    if ideal is not None and "multimodal" in right:
-        cost = ideal.mean - book.estimates["read: multimodal"].mean
+    best = book.estimates.get(ideal)
+    if best is not None and "multimodal" in right:
+        cost = best.mean - book.estimates["read: multimodal"].mean
         book.add("read: cost of perception (ideal - read)", m.exact(float(cost), n=len(cases)))
     if clinic is not None:
         first = "multimodal" if "multimodal" in arms else next(iter(arms))
@@ -207,7 +211,6 @@ def listed(book: Book, arms: Mapping[str, Sequence[Row]], cases: Sequence[str]) 
 
 def claimed(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
     """The provenance check: planted claims found and false alarms; shares of unsupported claims elsewhere."""
-    late = {"late": [0, 0], "rigid": [0, 0]}
     for (doctor, arm), rows in talks.items():
         if CLAIMING in doctor:
             pairs = [p for row in rows for p in zip(row["planted"], row["claims"], strict=True)]
@@ -218,7 +221,7 @@ def claimed(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
                 book.add("planted claims found", hits(found), expected=1.0, **told_)
                 false = m.proportion(sum(alarms), len(alarms), better="lower")
                 book.add("false alarms", false, expected=0.0, **told_)
-        elif arm in late:
+        elif arm in ("late", "rigid"):
             name = f"{arm}: reopened{' and minded' if arm == 'late' else ''}"
             some = ["reopened" in row["flags"] and (arm == "rigid" or row["minded"]) for row in rows]
             about: dict[str, Any] = {"role": "control", "page": True, "group": CHECKS, "label": name}
