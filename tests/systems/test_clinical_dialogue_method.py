@@ -12,10 +12,9 @@ from tests.systems.consultation import CLASSES, NAMES, clinic, patients, reader,
 from polymodal.chat import Budget, Ledger, Reply, Scripted, assistant, cached, connect, metered
 from polymodal.envs.clinic import Ask, Close, Plan, Present, Request, Retake
 from polymodal.envs.clinic.chair import Traced, told
-from polymodal.envs.clinic.evidence import FREQUENCY, information, likelihood
 from polymodal.envs.clinic.patient import Consultation, heard
 from polymodal.envs.clinic.scripted import scripted
-from polymodal.envs.clinic.state import TRANSITIONS, Line, Noted, Seen, State, supported
+from polymodal.envs.clinic.state import TRANSITIONS, Seen, State, supported
 from polymodal.envs.play import play
 from polymodal.judge.people.design import plan as dealt
 from polymodal.judge.people.study import parse
@@ -265,50 +264,6 @@ def test_provenance_finds_all_planted_claims_and_raises_no_false_alarm() -> None
             planted += truth.count(False)
             claims += len(truth) if share else 0
     assert 0.04 < planted / claims < 0.2
-
-
-def test_provenance_by_hand() -> None:
-    lines = [
-        Line("I am hot, and I cough."),
-        Line("No.", "rash", "no"),
-        Line("Here.", kind="lesion", digest="d"),
-    ]
-    seen = [Seen("d", "lesion", "good", ("lesion: ringed",))]
-    claims = {
-        Noted("hot", "present", 0, "I am HOT"): True,
-        Noted("coughing", "present", 0, "I cough"): True,
-        Noted("hot", "present", 0, "I am very hot"): False,
-        Noted("hot", "present", 0): False,
-        Noted("blindness", "present", 0, "I am hot"): False,
-        Noted("rash", "absent", 1, "No."): True,
-        Noted("rash", "present", 1, "No."): False,
-        Noted("fever", "absent", 1, "No."): False,
-        Noted("lesion: ringed", "present", "d"): True,
-        Noted("lesion: spotted", "present", "d"): False,
-        Noted("lesion: ringed", "present", "e"): False,
-        Noted("fever", "present", 9, "hot"): False,
-        Noted("fever", "present", 4, "Yes"): True,
-        Noted("fever", "present", 6, "Yes"): False,
-    }
-    lines += [
-        Line("", reply="Have you a fever?"),
-        Line("Yes."),
-        Line("", reply="[plan] For the fever."),
-        Line("Yes."),
-    ]
-    assert supported([*claims], lines, seen) == (*claims.values(),)
-
-
-def test_frequency_words_and_information_by_hand() -> None:
-    assert [*FREQUENCY.values()] == [0.02, 0.1, 0.35, 0.7, 0.95]
-    assert likelihood(["usual"], 2) == pytest.approx([0.7, 0.3])
-    assert likelihood([], 4) == pytest.approx([0.25] * 4)
-    even = np.array([0.5, 0.5])
-    assert information(even, np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(np.log(2))
-    assert information(even, np.array([[0.3, 0.7], [0.3, 0.7]])) == pytest.approx(0, abs=1e-12)
-    assert information(even, np.array([[0.9, 0.1], [0.1, 0.9]])) == pytest.approx(
-        np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)
-    )
 
 
 def test_state_beats_plain_prompting_that_forgets_and_a_scrambled_state_gains_nothing() -> None:
