@@ -7,10 +7,10 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup run fmt lint types test docs check bench
 run: setup
-	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust "clinical_dialogue -o cases=20 -o epochs=2 --seeds 1"; do $(BIN)/polymodal run $$name; done
+	set -e; for name in sentiment_fusion image_text_relation harm_evaluation user_trust "clinical_dialogue -o cases=8 -o epochs=1 --seeds 1"; do $(BIN)/polymodal run $$name; done
 	$(BIN)/polymodal run fine_alignment -o model=pocket-clip -o steps=0 -o data="$(SCENES)"
 	$(BIN)/polymodal run model_merging -o vlm=local:pocket-lm -o llm=local:pocket-reasoner -o weight=0.5 -o data=examples/sums.jsonl
-	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker -o fusion=concat,weighted --seeds 1; \
+	@if [ -d "$(DATA)" ]; then $(BIN)/polymodal run sentiment_fusion -o data=$(DATA) -o protocol=speaker -o fusion=concat --seeds 1; \
 	else echo "No real data at $(DATA): give yours with  make run DATA=PATH"; fi
 
 setup: .venv/.nn
