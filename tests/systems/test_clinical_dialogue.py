@@ -73,12 +73,12 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictured, "taught", partial(pictured.taught, n=48))
         patch.setattr(pictured, "HELD", 40)
-        patch.setattr(recipe, "SEEN", 3)
+        patch.setattr(seats, "SEEN", 3)
         patch.setattr(pictured, "picture", drawn)
         patch.setattr(pictured, "PictureReader", Ideal)
         patch.setattr(pictured, "read_page", Ideal("page"))
         patch.setattr(climbing, "rungs", partial(climbing.rungs, n=300))
-        patch.setattr(recipe, "SEEN", 3)
+        patch.setattr(seats, "SEEN", 3)
         patch.setattr(recipe, "CHUNK", SMALL["cases"] // 2)
         yield
 
@@ -165,7 +165,7 @@ def test_the_ladder_is_in_order_and_near_the_page(ran):
         assert found[f"T={t}: multimodal - text"].low > 0
         assert found[f"T={t}: multimodal - frequent"].low > 0
         assert found[f"T={t}: turns taken"].mean <= t
-    assert found["T=14: turns saved"].low > 0.15
+    assert found["T=14: turns saved by stopping"].low > 0.15
     assert found["poor 0 to .6: loss saved by retakes"].low > 0
     assert 0.08 < found["nothing asked"].mean < 0.24 < 0.74 < found["everything asked"].mean < 0.90
 
@@ -243,13 +243,14 @@ def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
     assert len(now) == 4
     assert now.items() <= before.items()
     assert (
-        {"T=10: multimodal", "T=10: turns saved"}
+        {"T=10: multimodal", "T=10: turns saved by stopping"}
         <= result.estimates.keys()
         <= first.estimates.keys() | {*result.estimates}
     )
     assert not [name for name in result.estimates if name.startswith("reader of")]
-    doctor = recipe.policy(config(doctor=(f"bayes:{folder}",)))
+    doctor = recipe.policy(config(doctor=(f"bayes:{folder}",), stop="learned"))
     assert isinstance(doctor, BayesDoctor)
+    assert doctor.tau < 0.9 < 10 * doctor.epsilon  # ends sooner than at .90 and .01
     last = list(play(recipe.env(config()), doctor, seed=0, limit=60, options={"case": 1}))[-1]
     assert last.terminated
     assert last.info["requested"]

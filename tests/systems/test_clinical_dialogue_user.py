@@ -58,6 +58,7 @@ def written(root, splits, *, tables=True, extra=()):
         {"arm": ("foo",)},
         {"stop": 2.0},
         {"stop": float("nan")},
+        {"stop": "learned", "cost": 0.5},
         {"cost": float("inf")},
         {"cost": -1.0},
         {"cases": 0},
