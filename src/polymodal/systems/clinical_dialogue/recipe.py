@@ -18,7 +18,7 @@ from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.doctor import RETAKES, BayesDoctor, learned_stop
 from polymodal.metrics import Claim, Estimate, above, below, every, inside
 from polymodal.systems.clinical_dialogue import data, method
-from polymodal.systems.consulting import climbing, figures, pictured, places, seats, talked, written
+from polymodal.systems.consulting import climbing, figures, pictured, places, rated, seats, talked, written
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Config:
         data: a clinic (clinic.json, cases.jsonl), DDXPlus, symptom goals, AgentClinic; None generates.
         doctor: `bayes`, `bayes:OUT` (an earlier run's readers), and models as strings for `chat.connect`.
         patient: `auto` (table, or lexical where cases are written), `table`, `lexical` or a model.
-        rater: `rule` (names compared), or a model, which also scores the axes of the OSCE rubric.
+        rater: `rule` (names compared); a model, which also scores the axes of the OSCE rubric; or what people
+            said of an earlier run's talks, `people:EXPORT`.
         arm: of the models: those of seats.ARMS, with options as `state?gap=eig&calls=merged`.
         turns: budgets of the exact doctor; the middle one is every other consultation's.
         stop: belief at which the exact doctor asks no more; or `learned`, on patients of its own tables.
@@ -156,6 +157,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         climbing.climbed({k: x for k, x in made.items() if k.startswith("ladder")}, config.turns, book)
         figures.read(book, {k: x for k, x in made.items() if k.startswith("reader")})
     consulted(config, run, book, clinic, len(found))
+    if config.rater.startswith(rated.PEOPLE):
+        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)))
     book.sections["invalid"] = [
         {"reason": f"case: {why}", "n": n, "first": next(x.where for x in lost if x.reason == why)}
         for why, n in Counter(one.reason for one in lost).items()

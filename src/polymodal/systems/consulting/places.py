@@ -19,6 +19,7 @@ from polymodal.envs.clinic.scripted import scripted
 from polymodal.envs.clinic.spoken import Lexical, model_patient
 from polymodal.media import Invalid
 from polymodal.systems.consulting import pictured
+from polymodal.systems.consulting.rated import PEOPLE
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -104,7 +105,11 @@ def checked(
     if texts_at is not None:
         texts(texts_at)
     words = ("auto", "table", "lexical", "rule")
-    for specs, known in ((doctors, scripts(clinic)), ([one for one in others if one not in words], {})):
+    people = [Path(one.removeprefix(PEOPLE)) for one in others if one.startswith(PEOPLE)]
+    if absent := [one for one in people if not one.is_dir()]:
+        raise FileNotFoundError(f"rater=people:{absent[0]}: no folder; `polymodal study export` writes one")
+    models = [one for one in others if one not in words and not one.startswith(PEOPLE)]
+    for specs, known in ((doctors, scripts(clinic)), (models, {})):
         for spec in specs:
             if not any(kind in spec for kind in ("local:", "inspect:")):
                 connect(spec, scripts=known)

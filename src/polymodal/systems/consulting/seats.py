@@ -150,7 +150,7 @@ def judged(
     aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
     listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
-    if config.rater == "rule":
+    if config.rater == "rule" or config.rater.startswith(rated.PEOPLE):
         return told
     rater, ways = connect(config.rater, store=store), {"compat": config.compat}
     first = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways) if listed else None
