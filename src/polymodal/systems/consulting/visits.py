@@ -50,14 +50,18 @@ def apart(found: talked.Held) -> Iterator[talked.Held]:
 
 
 def row(found: talked.Held) -> dict[str, Any]:
-    """What `talked.row` tells of the last visit, with the cost of all of them; `reason` is the first cut."""
+    """What `talked.row` tells of the last visit, with what all of them took.
+
+    `reason` is the first one's that was cut, `visits` how many the doctor knows of at the end.
+    """
     rows = [talked.row(one) for one in apart(found)]
     why = Counter[str]()
     for one in rows:
         why.update(one["why"])
     sums = {name: sum(one[name] for one in rows) for name in SUMMED}
     reason = next((one["reason"] for one in rows if one["reason"]), "")
-    return {**rows[-1], **sums, "why": dict(why), "reason": reason}
+    visits = len(found.states[-1].visits) if found.states else 1
+    return {**rows[-1], **sums, "why": dict(why), "reason": reason, "visits": visits}
 
 
 def snapshots(
@@ -93,7 +97,8 @@ def remembered(path: str | Path, doctor: str) -> Mapping[str, State]:
     if not at.is_file():
         hint = f"a finished `polymodal run clinical_dialogue` with a chat model writes {FILE} to its folder"
         raise FileNotFoundError(f"memory={path}: no such file; {hint}")
-    known = _read(str(at), at.stat().st_mtime_ns)
+    stat = at.stat()
+    known = _read(str(at), (stat.st_mtime_ns, stat.st_size))
     if doctor not in known:
         hint = ", ".join(known) or "nobody"
         raise ValueError(f"memory={path}: no state of doctor={doctor} in the arm state; known: {hint}")
@@ -101,10 +106,10 @@ def remembered(path: str | Path, doctor: str) -> Mapping[str, State]:
 
 
 @lru_cache(maxsize=4)
-def _read(path: str, _changed: int) -> dict[str, dict[str, State]]:
+def _read(path: str, _changed: tuple[int, int]) -> dict[str, dict[str, State]]:
     """By doctor and case; only the last line of each is made a state."""
     last: dict[tuple[str, str], tuple[int, Any]] = {}
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open("rb") as file:
         for number, text in enumerate(file, 1):
             try:
                 told = json.loads(text)
