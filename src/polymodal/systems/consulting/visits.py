@@ -1,4 +1,4 @@
-"""Patients who come again: two visits of one case, and what an earlier run's talks left to remember."""
+"""Patients who come again: two visits of one case, and what an earlier run left of a talk."""
 
 from __future__ import annotations
 
