@@ -43,7 +43,8 @@ class Held(NamedTuple):
 def held(env: Consultation, chair: Chair, case: int | str, *, seed: int) -> Held:
     """Play a case to its end; a turn more than the chair's own limits ever take is the cut."""
     limit = chair.turns + chair.retakes + 12
-    turns = list(play(env, Traced(chair), seed=seed, limit=limit, options={"case": case}))
+    options = {"case": case, **({"taken": chair.memory.takes()} if chair.memory else {})}
+    turns = list(play(env, Traced(chair), seed=seed, limit=limit, options=options))
     return Held(turns, [State.from_json(turn.steps[0]) for turn in turns if turn.steps])
 
 
@@ -119,8 +120,15 @@ def worded(action: Any) -> str:
     return str(action.text)
 
 
-def noted(state: State) -> list[dict[str, Any]]:
-    """Tables beside a talk: the findings, each with the line it comes from, and the differential."""
+def noted(state: State, turns: int | None = None) -> list[dict[str, Any]]:
+    """Tables beside a talk: the findings, each with the line it comes from, and the differential.
+
+    Args:
+        state: at the end.
+        turns: of the talk that is shown, where it is not the state's: it may hold a visit that the state
+            does not know, or lack the earlier visits that a state remembers.
+    """
+    before = 0 if turns is None else turns - len(state.talk)
     shown = {line.digest: n for n, line in reversed([*enumerate(state.talk)]) if line.digest}
     holds = supported(state.findings, state.talk, state.artefacts)
     found: list[list[Any]] = []
@@ -129,7 +137,8 @@ def noted(state: State) -> list[dict[str, Any]]:
         at: Any = "nowhere"
         if 0 <= turn < len(state.talk):
             kind = f", the {state.talk[turn].kind}" if isinstance(one.source, str) else ""
-            at = {"text": f"line {2 * turn + 1}{kind}", "line": 2 * turn + 1}
+            n = 2 * (turn + before) + 1
+            at = {"text": f"line {n}{kind}", "line": n} if n > 0 else f"an earlier visit{kind}"
         found.append([one.name, one.status, at, one.quote, "yes" if ok else "no"])
     ranked = [
         [one.name, f"{one.p:.3f}", _named(one.support), _named(one.against)]
