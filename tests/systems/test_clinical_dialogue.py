@@ -210,12 +210,18 @@ def test_what_is_kept_can_be_played_again_and_says_what_it_is(ran):
         if json.loads(line)["n"] == 0:
             episodes.append([])
         episodes[-1].append(line)
-    assert len(records) == len(episodes)
+    left = iter(episodes)
+    talks = [[line for _ in range(1 + (one["arm"] in seats.AGAIN)) for line in next(left)] for one in records]
+    assert next(left, None) is None
     shown = [(row["doctor"], row["arm"]) for row in records]
     assert {shown.count(key) for key in shown if key[1] not in ("late", "rigid")} == {seats.SEEN}
+    states = rows(folder / "states.jsonl")
+    assert [one["state"] for one in states] == [
+        json.loads(step) for lines in talks for line in lines for step in json.loads(line)["steps"]
+    ]
     place, news = recipe.env(config()), recipe.room(config(), *recipe.place(config())[:2], talked.Late)
-    for record, lines in zip(records, episodes, strict=True):
-        assert json.loads(lines[0])["episode"]["options"] == {"case": record["case"]}
+    for record, lines in zip(records, talks, strict=True):
+        assert json.loads(lines[0])["episode"]["options"]["case"] == record["case"]
         late = record["arm"] in ("late", "rigid")
         assert replay(lines, news if late else place) == len(lines)
         if late:
@@ -231,8 +237,11 @@ def test_what_is_kept_can_be_played_again_and_says_what_it_is(ran):
 
 def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
     first, folder = ran
-    again = (f"bayes:{folder}", seats.SLIPS)
-    result, by, second = went(tmp_path, doctor=again, arm=("state?gap=eig",), turns=(10,), seeds=1, cases=4)
+    again, arms = (f"bayes:{folder}", seats.MINDS), ("state?gap=eig", f"state?memory={folder}")
+    result, by, second = went(tmp_path, doctor=again, arm=arms, turns=(10,), seeds=1, cases=4)
+    assert [row["visits"] for row in by[seats.MINDS, arms[1]]] == [2, 2, 2, 1]  # the last was not kept
+    said = f"{seats.MINDS} {arms[1]}: 1 of 4 consultations began as a first visit"
+    assert any(note.startswith(said) for note in result.sections["notes"])
     assert not (second / "model").exists()
     now = {row["case"]: row["p"] for row in by["bayes", "multimodal"]}
     before = {
@@ -255,8 +264,9 @@ def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
     assert last.terminated
     assert last.info["requested"]
     page = Path(report(second)).read_text(encoding="utf-8")
-    for words in ("For research, not for care", "Orvane", "Cost of the arms", "state?gap=eig"):
+    for words in ("For research, not for care", "Cost of the arms", "state?gap=eig"):
         assert words in page
+    assert any(one.name in page for one in data.pocket().diseases)
     assert "not for care" in (second / "study" / "osce.json").read_text(encoding="utf-8")
     assert files.clinic(second / "study").diseases == data.pocket().diseases
 

@@ -18,7 +18,17 @@ from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.doctor import RETAKES, BayesDoctor, learned_stop
 from polymodal.metrics import Claim, Estimate, above, below, every, inside
 from polymodal.systems.clinical_dialogue import data, method
-from polymodal.systems.consulting import climbing, figures, pictured, places, rated, seats, talked, written
+from polymodal.systems.consulting import (
+    climbing,
+    figures,
+    pictured,
+    places,
+    rated,
+    seats,
+    talked,
+    visits,
+    written,
+)
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
@@ -39,7 +49,8 @@ class Config:
         patient: `auto` (table, or lexical where cases are written), `table`, `lexical` or a model.
         rater: `rule` (names compared); a model, which also scores the axes of the OSCE rubric; or what people
             said of an earlier run's talks, `people:EXPORT`.
-        arm: of the models: those of seats.ARMS, with options as `state?gap=eig&calls=merged`.
+        arm: of the models: those of seats.ARMS, with options as `state?gap=eig&calls=merged`, and
+            `state?memory=OUT`, which begins with what an earlier run kept of the case.
         turns: budgets of the exact doctor; the middle one is every other consultation's.
         stop: belief at which the exact doctor asks no more; or `learned`, on patients of its own tables.
         cost: weight of a question's cost against its information.
@@ -57,7 +68,9 @@ class Config:
     doctor: tuple[str, ...] = ("bayes", seats.FORGETS, seats.SLIPS, seats.MINDS)
     patient: str = "auto"
     rater: str = "rule"
-    arm: tuple[str, ...] = ("state", "plain", "plain_matched", "scrambled", "late", "rigid")
+    arm: tuple[str, ...] = (
+        "state", "plain", "plain_matched", "scrambled", "late", "rigid", "again", "forgotten",
+    )  # fmt: skip
     turns: tuple[int, ...] = (6, 10, 14)
     stop: float | Literal["learned"] = 0.9
     cost: float = 0.0
@@ -128,6 +141,7 @@ CLAIMS = (
         inside("planted claims found", 1), inside("false alarms", 0))),
     Claim("late news reopens the history, and only where it may", "ours", every(
         inside("late: reopened and minded", 1), inside("rigid: reopened", 0))),
+    Claim("what is kept of a visit makes the next one righter", "ours", above("again - forgotten, top-1", 0)),
     Claim("doctors and patients prefer it", "29 of 32 axes, 7 of 9 multimodal", above("people: axes", 0.5)),
 )  # fmt: skip
 
@@ -146,6 +160,9 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     clinic, found, lost = place(config)
     asked = doctors(config, clinic), (config.patient, config.rater)
     places.checked(*asked, clinic, folder=earlier(config), texts_at=config.library)
+    for at in filter(None, (seats.parsed(arm)[1].get("memory") for arm in config.arm)):
+        for spec in set(asked[0]) - {seats.CLAIMING}:
+            visits.remembered(at, spec)
     told = places.about(config, clinic, data.pocket(), len(found))
     book.sections["about"] = {"text": told, "warning": LABEL}
     if config.data is None:
@@ -247,6 +264,7 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
     if gathered["kept"]:
         run.trace("transcripts.jsonl", [line for one in gathered["kept"] for line in talked.lines(one)])
         run.table("records.jsonl", gathered["records"])
+        run.table("states.jsonl", visits.snapshots(gathered["kept"], gathered["records"]))
     book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
     made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
     run.files("study", {"osce.json": json.dumps(OSCE, ensure_ascii=False).encode(), **made})

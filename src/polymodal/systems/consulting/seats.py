@@ -10,7 +10,7 @@ from polymodal.chat import Budget, ChatModel, connect, uniform
 from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.clinic.state import State
 from polymodal.metrics.acting import top_k
-from polymodal.systems.consulting import places, rated, talked
+from polymodal.systems.consulting import places, rated, talked, visits
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Case, Clinic
@@ -20,10 +20,11 @@ FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "s
 CLAIMING = "scripted:clinic?unsupported=0.1"
 SEEN = 12  # talks of an arm that are kept whole
 TOP = (1, 3, 5, 10)
+AGAIN = ("again", "forgotten")  # a case that is seen twice
 ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
-    "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
+    "state": {"gap": ("model", "eig"), "calls": ("five", "merged"), "memory": ("OUT",)},
     **{name: {} for name in ("plain", "plain_matched")},
-    **{name: {"gap": ("model", "eig")} for name in ("scrambled", "late", "rigid")},
+    **{name: {"gap": ("model", "eig")} for name in ("scrambled", "late", "rigid", *AGAIN)},
 }
 
 
@@ -38,7 +39,7 @@ def parsed(arm: str) -> tuple[str, dict[str, Any]]:
     if name not in ARMS:
         raise ValueError(f"arm={arm}: unknown; known: {', '.join(ARMS)}")
     for key, value in options.items():
-        if value not in ARMS[name].get(key, ()):
+        if value not in ARMS[name].get(key, ()) and not (value and key == "memory" and key in ARMS[name]):
             known = " ".join(f"{k}={'|'.join(v)}" for k, v in ARMS[name].items()) or "no options"
             raise ValueError(f"arm={arm}: {key}={value} is not known; known: {known}")
     return name, options
@@ -79,14 +80,17 @@ class Seats:
         out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
         case = self.cases[i]
         for arm in self.config.arm if self.spec != CLAIMING else ("state",):
-            name, _ = parsed(arm)
+            name, options = parsed(arm)
             news = self.spec == MINDS and uniform("late", case.id) * talked.EVERY < 1  # of some patients
-            alone = self.spec in (MINDS, SLIPS) or len(self.cases) < 2
-            if (name in ("late", "rigid") and not news) or (name == "scrambled" and alone):
+            alone = self.spec in (MINDS, SLIPS)  # of the scripts, the one that forgets is enough
+            if (name in ("late", "rigid") and not news) or (name in ("scrambled", *AGAIN) and alone):
+                continue
+            if name == "scrambled" and len(self.cases) < 2:
                 continue
             found = self.held(arm, i)
             state = found.states[-1] if found.states else State()
-            row = {"doctor": self.spec, "arm": arm, **talked.row(found), "tags": dict(case.tags)}
+            row = {"doctor": self.spec, "arm": arm, **visits.row(found), "tags": dict(case.tags)}
+            row["new"] = "memory" in options and row["visits"] == 1
             row |= judged(self.config, self.method, self.rubric, state, case, self.clinic, self.store)
             if found.states and self.clinic is not None:
                 p = talked.acquired(self.clinic, state, self.seen)
@@ -99,7 +103,7 @@ class Seats:
                 out["records"].append(about | self.method.record(state))
             if whole and found.states:
                 tags = {"subject": f"{self.spec} {arm}", "item": case.id, "right": float(row["right"])}
-                told = {"turns": talked.spoken(found), "tables": talked.noted(state)}
+                told = {"turns": talked.spoken(found), "tables": talked.noted(state, len(found.states))}
                 out["talks"].append({"id": f"{self.spec} {arm} {case.id}", "tags": tags} | told)
         return out
 
@@ -112,7 +116,10 @@ class Seats:
         side: dict[str, Any] = {"manner": config.manner, "compat": config.compat, "store": self.store}
         kind = talked.Late if late else Consultation
         room = places.room(self.cases, self.clinic, config.patient, kind, **side)
-        found = talked.held(room, self.chair(arm, i), self.cases[i].id, seed=config.seed)
+        chair, case = self.chair(arm, i), self.cases[i].id
+        if name in AGAIN:
+            return visits.twice(chair, room, case, seed=config.seed, memory=name == "again")
+        found = talked.held(room, chair, case, seed=config.seed)
         if name == "state":
             self.begun[arm, i] = found
         return found
@@ -134,6 +141,8 @@ class Seats:
             counts = spent.states[-1].counts if spent.states else {}
             limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None)
             return self.method.Plain(**base, budget=limit)  # type: ignore[no-any-return]
+        if at := options.pop("memory", None):
+            base["memory"] = visits.remembered(at, self.spec).get(self.cases[i].id)
         library = self.config.library
         options["search"] = places.texts(library).search if library else None
         if name == "scrambled":
