@@ -20,6 +20,7 @@ PICTURES: Mapping[str, str] = {
     "ptbxl_database.csv": "ptbxl_database.csv and records (PTB-XL)",
     "metadata.csv": "metadata.csv with img_id, and photos (PAD-UFES-20)",
 }
+STORY = 80  # characters from which on a text is somebody's own
 
 
 def detect(path: Path) -> str:
@@ -143,12 +144,24 @@ def _lesions(file: Path) -> bool:
 
 
 def _sample(case: Case) -> Sample:
-    parts: dict[str, Part] = {"initial": Text(case.initial)}
-    parts |= {section: Text(" ".join(told)) for section, told in case.told.items()}
-    if told := lines.stated(case):
-        parts["findings"] = Text("; ".join(f"{name}: {value}" for name, value in told.items()))
+    """A case as a sample.
+
+    Brief texts are one part, `history`: two patients may well have the same complaint or the same answer, and
+    only all of it together is a copy. Stories are parts of their own. Beside a picture even a history may be
+    too brief to be a copy of anything; then it is a tag.
+    """
+    told = {"initial": case.initial} | {section: " ".join(some) for section, some in case.told.items()}
+    long = {name: text for name, text in told.items() if len(text) >= STORY}
+    brief = [text for name, text in told.items() if name not in long]
+    if stated := lines.stated(case):
+        brief.append("; ".join(f"{name}: {value}" for name, value in stated.items()))
+    parts: dict[str, Part] = {name: Text(text) for name, text in long.items()}
     for kind, takes in case.artefacts.items():
         images: list[Image] = [take.image for take in takes if take.image is not None]
         parts |= {kind if n == 0 else f"{kind} {n + 1}": image for n, image in enumerate(images)}
-    tags = {**case.tags, **({"split": case.split} if case.split else {})}
+    tags, history = {**case.tags, **({"split": case.split} if case.split else {})}, " ".join(brief)
+    if len(history) < STORY and parts:
+        tags["history"] = history
+    elif history:
+        parts = {"history": Text(history), **parts}
     return Sample(case.id, parts, case.diagnosis, case.group or None, tags)
