@@ -128,3 +128,21 @@ def test_patients_of_a_release_share_complaints_and_are_no_leak(tmp_path: Path) 
     made(tmp_path, *[(60 + n, *FLU[1:]) for n in range(3)], split="test")
     findings, _ = sources.check(tmp_path, quick=True)
     assert [one for one in findings if one.severity == "error"] == []
+
+
+def test_tables_alone_are_a_clinic_without_cases(tmp_path: Path) -> None:
+    written(tmp_path, file())
+    assert cases.detect(tmp_path) == cases.detect(tmp_path / "clinic.json") == "clinic"
+    assert (ids(tmp_path), cases.given(tmp_path)) == ([], True)
+    clinic = cases.tables(tmp_path / "clinic.json")
+    assert clinic is not None
+    size = f"tables: {len(clinic.diseases)} diseases, {len(clinic.findings)} findings, "
+    assert cases.described(tmp_path).startswith(size)
+    assert cases.described(lines(tmp_path)).startswith(size)
+    (tmp_path / "clinic.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"clinic\.json: diseases are missing"):
+        cases.described(tmp_path)
+    (tmp_path / "clinic.json").unlink()
+    assert cases.described(tmp_path) == ""
+    (tmp_path / "cases.jsonl").unlink()
+    assert cases.described(tmp_path) == ""

@@ -11,6 +11,7 @@ from polymodal.media import Image, Invalid, Part, Sample, Text
 
 LAYOUTS: Mapping[str, str] = {
     "cases": "cases.jsonl, and clinic.json unless its train split is to be learned from",
+    "clinic": "clinic.json alone: tables to draw patients by",
     "agentclinic": "agentclinic_*.jsonl (OSCE or NEJM lines)",
     "ddxplus": "release_evidences.json, release_conditions.json and release_*_patients (DDXPlus)",
     "goals": "goal_set.json, or another JSON file of splits of {disease_tag, goal} (symptom inquiry)",
@@ -40,6 +41,8 @@ def detect(path: Path) -> str:
         return "agentclinic"
     if releases.EVIDENCES in names:
         return "ddxplus"
+    if "clinic.json" in names:
+        return "clinic"
     if any(name.rpartition(".")[0].startswith("goal_") for name in names) or (
         path.is_file() and _goals(path)
     ):
@@ -58,7 +61,7 @@ def _goals(path: Path) -> bool:
 
 
 def read(path: Path, split: str = "", *, missing: float | None = None) -> Iterator[Case | Invalid]:
-    """Cases of whatever lies at a path, streamed; those of one split, or all.
+    """Cases of whatever lies at a path, streamed; those of one split, or all. Tables alone have none.
 
     Args:
         path: a folder or file that `detect` knows.
@@ -75,6 +78,8 @@ def read(path: Path, split: str = "", *, missing: float | None = None) -> Iterat
         for one in (split,) if split else releases.SPLITS:
             if split or any((path / name).is_file() for name in releases.SPLITS[one]):
                 yield from release.patients(one)
+        return
+    if layout == "clinic":
         return
     if layout == "goals":
         found = releases.goals(next(iter(sorted(path.glob("goal_*")))) if path.is_dir() else path)
@@ -104,7 +109,7 @@ def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
     root = path if path.is_dir() else path.parent
     if layout == "agentclinic":
         return None
-    if layout == "cases" and (root / "clinic.json").is_file():
+    if layout == "clinic" or (layout == "cases" and (root / "clinic.json").is_file()):
         return saved.clinic(root, missing)
     if layout == "ddxplus":
         release = releases.release(path)
@@ -118,7 +123,25 @@ def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
 def given(path: Path) -> bool:
     """Whether a path has tables of its own, so that none are learned from its train split."""
     root = Path(path) if Path(path).is_dir() else Path(path).parent
-    return detect(path) == "cases" and (root / "clinic.json").is_file()
+    return detect(path) in ("cases", "clinic") and (root / "clinic.json").is_file()
+
+
+def described(path: Path) -> str:
+    """What the tables of a `clinic.json` at a path hold, in a line; "" where there is none.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: tables that are wrong, by file, disease and finding.
+    """
+    path = Path(path)
+    try:
+        if not given(path):
+            return ""
+    except ValueError:  # another sort of data set
+        return ""
+    clinic = saved.clinic(path if path.is_dir() else path.parent)
+    kinds = ", ".join(f"{one.kind} ({len(one.classes)} classes)" for one in clinic.artefacts) or "no artefacts"
+    return f"tables: {len(clinic.diseases)} diseases, {len(clinic.findings)} findings, {kinds}"
 
 
 def samples(path: Path) -> Iterator[Sample | Invalid]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -23,12 +24,14 @@ from polymodal.systems.consulting import pictured
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
 
+IMAGINED = 1_000  # patients drawn by a user's tables at most
+
 
 def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic | None, Any, list[Invalid]]:
     """The clinic's tables, who comes, and which cases cannot be used.
 
     Args:
-        path: of the cases; None draws them.
+        path: of the cases, or of tables alone, by which patients are drawn; None draws them by `own`.
         own: the tables to draw by.
         n: cases at most.
         seed: of what is drawn.
@@ -41,6 +44,8 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
         return own, patients(own, n, seed=seed, draw=pictured.picture), []
     at = Path(path)
     clinic, found, lost = files.tables(at), list[Case](), list[Invalid]()
+    if clinic is not None and files.detect(at) == "clinic":
+        return clinic, _imagined(clinic, own, min(n, IMAGINED), seed=seed), []
     told = clinic is None or files.given(at)  # else the tables are learned from the train split
     for split in ("test", ""):
         if found:
@@ -58,6 +63,14 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
         hint = f"{len(lost)} are invalid{only}: `polymodal data check {path}`"
         raise ValueError(f"{path}: no case can be used; {hint}")
     return clinic, found, lost
+
+
+def _imagined(clinic: Clinic, own: Clinic, n: int, *, seed: int) -> Any:
+    """Patients by a clinic's tables, with pictures of the kinds that can be drawn."""
+    kinds = _drawn(clinic, own)
+    seen = tuple(one for one in clinic.artefacts if one.kind in kinds)
+    shown = replace(clinic, artefacts=seen, shows={kind: clinic.shows[kind] for kind in kinds})
+    return patients(shown, n, seed=seed, draw=pictured.picture)
 
 
 def room(
@@ -154,7 +167,9 @@ def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
     where = config.data or "The generated clinic"
     unread = [one.kind for one in clinic.artefacts if one.kind not in _drawn(clinic, own)]
     lacking = f" No reader knows {', '.join(unread)}: the exact doctor asks in words." if unread else ""
-    return f"{where}: {size}; {n} consultations an arm, with patients who play.{lacking}"
+    imagined = config.data is not None and files.detect(Path(config.data)) == "clinic"
+    drawn = f" {n} generated patients: there are tables and no cases." if imagined else ""
+    return f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}{lacking}"
 
 
 def starts(n: int, size: int) -> dict[int, int]:
