@@ -150,8 +150,10 @@ def allowed(config: Any) -> None:
     for name in ("turns", "doctor", "arm"):
         if not any(getattr(config, name)):
             raise ValueError(f"{name}= is empty; at least one is wanted")
-    if not 0 < config.stop <= 1:
-        raise ValueError(f"stop={config.stop}: a belief above 0, up to 1, is wanted")
+    if config.stop == "learned" and config.cost:
+        raise ValueError(f"stop=learned knows no costs, and cost={config.cost}: give a belief, such as 0.9")
+    if config.stop != "learned" and not 0 < config.stop <= 1:
+        raise ValueError(f"stop={config.stop}: a belief above 0, up to 1, or `learned` is wanted")
     if not 0 <= config.cost < inf:
         raise ValueError(f"cost={config.cost}: a number from 0 is wanted")
     if config.library is not None and not Path(config.library).exists():
