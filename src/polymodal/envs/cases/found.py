@@ -152,11 +152,18 @@ def samples(path: Path) -> Iterator[Sample | Invalid]:
         ValueError: no known layout, or a column that is not there.
     """
     path = Path(path)
-    for name, reader in pictured.SETS.items():
-        if (path / name).is_file() and (name != "metadata.csv" or _lesions(path / name)):
-            return reader(path)
+    if name := perception(path):
+        return pictured.SETS[name](path)
     detect(path)
     return (case if isinstance(case, Invalid) else _sample(case) for case in read(path))
+
+
+def perception(path: Path) -> str:
+    """The table of a perception set (a key of `PICTURES`) where one lies in a folder, else ""."""
+    for name in pictured.SETS:
+        if (Path(path) / name).is_file() and (name != "metadata.csv" or _lesions(Path(path) / name)):
+            return name
+    return ""
 
 
 def _lesions(file: Path) -> bool:

@@ -13,6 +13,7 @@ from polymodal.chat import connect
 from polymodal.chat.connect import Script
 from polymodal.chat.library import Library
 from polymodal.envs import cases as files
+from polymodal.envs.cases import labelled
 from polymodal.envs.clinic import Case
 from polymodal.envs.clinic.generated import patients
 from polymodal.envs.clinic.patient import Consultation, table_patient
@@ -167,11 +168,26 @@ def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
     sizes = (("diseases", clinic.diseases), ("findings", clinic.findings), ("artefacts", clinic.artefacts))
     size = ", ".join(f"{len(some)} {name}" for name, some in sizes)
     where = config.data or "The generated clinic"
-    unread = [one.kind for one in clinic.artefacts if one.kind not in _drawn(clinic, own)]
-    lacking = f" No reader knows {', '.join(unread)}: the exact doctor asks in words." if unread else ""
+    lacking = _unread(config, clinic, own)
     imagined = config.data is not None and files.detect(Path(config.data)) == "clinic"
     drawn = f" {n} generated patients: there are tables and no cases." if imagined else ""
     return f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}{lacking}"
+
+
+def _unread(config: Any, clinic: Clinic, own: Clinic) -> str:
+    """Which kinds no reader knows, and why."""
+    folder = next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
+    read = {*lessons(config.data, clinic, own, folder), *_pages(clinic, own)}
+    cases = config.data is not None and folder is None and clinic.artefacts
+    counts = labelled.told(Path(config.data)) if cases else {}
+    told = []
+    for one in clinic.artefacts:
+        if one.kind in read or (folder and pictured.kept_at(folder, one.kind).is_dir()):
+            continue
+        n = counts.get(one.kind, {})
+        few = f" ({sum(n.values())} labelled pictures of {len(n)} classes to learn from)" if cases else ""
+        told.append(one.kind + few)
+    return f" No reader knows {', '.join(told)}: the exact doctor asks in words." if told else ""
 
 
 def starts(n: int, size: int) -> dict[int, int]:
@@ -186,9 +202,79 @@ def _drawn(clinic: Clinic, own: Clinic) -> list[str]:
     return [one.kind for one in clinic.artefacts if classes.get(one.kind) == one.classes]
 
 
+def lessons(
+    path: str | None, clinic: Clinic | None, own: Clinic, folder: str | None = None
+) -> dict[str, tuple[str, ...]]:
+    """By kind, the classes of the readers that a run trains on its own pictures; () trains on drawn ones.
+
+    Args:
+        path: of the data; None generates.
+        clinic: its tables.
+        own: the tables whose artefacts are drawn here.
+        folder: an earlier run whose readers are used instead, so that none is trained.
+    """
+    if clinic is None or folder is not None:
+        return {}
+    if path is None or files.detect(Path(path)) == "clinic":
+        return {kind: () for kind in _drawn(clinic, own) if kind in pictured.TRAINED}
+    counts = labelled.told(Path(path)) if clinic.artefacts else {}
+    able = [one for one in clinic.artefacts if labelled.enough(counts.get(one.kind, {}))]
+    return {one.kind: one.classes for one in able if one.kind not in _pages(clinic, own)}
+
+
+def trained(folder: str) -> str | None:
+    """A run's own folder where it has trained a reader, else None."""
+    model = Path(folder) / "model"
+    return folder if model.is_dir() and any(one.is_dir() for one in model.iterdir()) else None
+
+
+def source(path: str | None, folder: str | None, own: Clinic) -> str | None:
+    """Where the tables and cases of a run are: its data, or the tables that an earlier run was held with.
+
+    Args:
+        path: of the data.
+        folder: the earlier run, `bayes:OUT`.
+        own: the generated clinic's tables; a run that was held with them generates again, which is None.
+
+    Raises:
+        ValueError: the earlier run's tables are wrong.
+    """
+    if path is not None or folder is None or not (at := Path(folder) / "model" / "clinic.json").is_file():
+        return path
+    same = files.to_json(files.clinic(at)) == files.to_json(own)
+    return None if same else str(at.parent)
+
+
+def keep(clinic: Clinic | None, folder: str | Path) -> None:
+    """Keep the tables beside the readers, so that the folder is a doctor: `-o doctor=bayes:FOLDER`."""
+    from polymodal.runs.atomic import write_json
+
+    if clinic is not None:
+        (Path(folder) / "model").mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / "model" / "clinic.json", files.to_json(clinic))
+
+
+def _pages(clinic: Clinic, own: Clinic) -> list[str]:
+    """Kinds that are read without a trained reader."""
+    return [kind for kind in _drawn(clinic, own) if kind not in pictured.TRAINED]
+
+
 def known(clinic: Clinic | None, own: Clinic, folder: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Readers, and what is known of each, of the kinds drawn here; without a folder of pages alone."""
-    kinds = _drawn(clinic, own) if clinic else []
-    if folder is None:
-        kinds = [kind for kind in kinds if kind not in pictured.TRAINED]
-    return pictured.readers(Path(folder or "."), kinds)
+    """Readers, and what is known of each: those of a run's folder, and of pages; pages alone without one.
+
+    Raises:
+        FileNotFoundError: kinds that are drawn here, and no reader of any kind in the folder.
+        ValueError: a reader knows other classes than the clinic.
+    """
+    if clinic is None:
+        return {}, {}
+    pages, at = _pages(clinic, own), Path(folder or ".")
+    kinds = {
+        one.kind: one.classes
+        for one in clinic.artefacts
+        if one.kind in pages or (folder is not None and pictured.kept_at(at, one.kind).is_dir())
+    }
+    wanted = [kind for kind in _drawn(clinic, own) if kind not in pages]
+    if folder is not None and wanted and not kinds.keys() - set(pages):
+        kinds = {kind: () for kind in wanted}  # which says that they are not there
+    return pictured.readers(at if folder else Path("/nowhere"), kinds)
