@@ -28,7 +28,8 @@ def data_check(
     if tables := cases.described(path):
         typer.echo(tables)
         if cases.detect(path) == "clinic":
-            return typer.echo("no cases: patients are drawn from the tables")
+            typer.echo("no cases: patients are drawn from the tables")
+            return
     findings, summary = sources.check(path, columns, quick=quick)
     typer.echo(f"{summary.n} samples, {summary.invalid} invalid rows, {len(summary.groups)} groups")
     typer.echo(f"targets: {', '.join(f'{n} {kind}' for kind, n in summary.targets.items())}")

@@ -14,7 +14,7 @@ from tests.envs.cases.test_saved import file, written
 
 from polymodal.envs import cases
 from polymodal.envs.clinic import Case
-from polymodal.media import Image, MediaError, Sample, Text
+from polymodal.media import Image, MediaError, Sample
 from polymodal.systems import sources
 
 ROWS: list[dict[str, Any]] = [
@@ -87,12 +87,15 @@ def test_what_is_unknown_is_said(tmp_path: Path) -> None:
         cases.detect(tmp_path / "none")
 
 
-STORY = "It began on a Monday, when I carried the coal up to my aunt, and it has been with me ever since then."
+STORY = (
+    "It began on a Monday, when I carried the coal up to my aunt, and it has been with me ever since then."
+)
 
 
 def errors(path: Path, *rows: dict[str, Any]) -> set[tuple[str, str]]:
     whole = [
-        {"id": str(n), "split": ("train", "test")[n % 2], "diagnosis": "AB"[n // 2 % 2], "initial": "ache"} | row
+        {"id": str(n), "split": ("train", "test")[n % 2], "diagnosis": "AB"[n // 2 % 2], "initial": "ache"}
+        | row
         for n, row in enumerate(rows)
     ]
     whole += [{"id": f"v{d}", "split": "val", "diagnosis": d, "initial": f"own {d}"} for d in "AB"]

@@ -140,7 +140,9 @@ def described(path: Path) -> str:
     except ValueError:  # another sort of data set
         return ""
     clinic = saved.clinic(path if path.is_dir() else path.parent)
-    kinds = ", ".join(f"{one.kind} ({len(one.classes)} classes)" for one in clinic.artefacts) or "no artefacts"
+    kinds = (
+        ", ".join(f"{one.kind} ({len(one.classes)} classes)" for one in clinic.artefacts) or "no artefacts"
+    )
     return f"tables: {len(clinic.diseases)} diseases, {len(clinic.findings)} findings, {kinds}"
 
 

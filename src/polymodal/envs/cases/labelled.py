@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -21,7 +22,11 @@ RARE = 5  # pictures of a class below which a perception set's class is left out
 SHORT, LONG = 64, 128  # pixels of the sides that pictures are reduced to
 STRIP = (96, 512)  # pixels of a trace: it is read column by column
 Size = tuple[int, int]  # width, height
-SETS: Mapping[str, str] = {"scin_cases.csv": "lesion", "metadata.csv": "lesion", "ptbxl_database.csv": "trace"}
+SETS: Mapping[str, str] = {
+    "scin_cases.csv": "lesion",
+    "metadata.csv": "lesion",
+    "ptbxl_database.csv": "trace",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def told(path: Path) -> dict[str, Counter[str]]:
     return counts
 
 
-def enough(classes: Mapping[str, int]) -> bool:
+def enough(classes: Mapping[Any, int]) -> bool:
     """Whether a reader can be trained on so many pictures a class."""
     return sum(classes.values()) >= LEAST and sum(n > 0 for n in classes.values()) >= KINDS
 

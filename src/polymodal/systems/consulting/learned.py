@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,35 +13,96 @@ import numpy as np
 
 from polymodal import metrics as m
 from polymodal.envs.artefacts.worn import worn
-from polymodal.envs.cases import labelled
+from polymodal.envs.cases import labelled, perception
 from polymodal.systems.consulting import figures, pictured
 from polymodal.systems.consulting.readers import PictureReader, Pictures, learn
+from polymodal.training.study import Book
 
 if TYPE_CHECKING:
     from polymodal.envs.cases.labelled import Labelled
-    from polymodal.training.study import Book
+    from polymodal.runs import Run
 
 SEEN = 2_000  # pictures that an epoch shows, as of the drawn ones: few pictures are shown again and again
 BATCH = 64
 
 
 def lesson(
-    path: str | None, kind: str, classes: Sequence[str], folder: str, epochs: int, *, seed: int
+    path: str | None, kind: str, classes: Sequence[str], folder: str, *, epochs: int, seed: int
 ) -> dict[str, Any]:
     """A run's job: a reader of one kind, kept in the run's folder, and what it said of held-out pictures.
 
     Args:
-        path: of the cases; None where classes are.
+        path: of the cases, or of a perception set, which tells kind and classes itself.
         kind: of artefact.
         classes: of the kind; none trains on drawn pictures, as `pictured.taught`.
         folder: of the run.
         epochs: of so many pictures as are drawn for a reader, however few there are.
         seed: of sides, weights and order.
+
+    Raises:
+        ValueError: a perception set with too few pictures of a class.
     """
+    if path is not None and perception(Path(path)):
+        return _of_set(path, folder, epochs, seed=seed)
     if not classes or path is None:
         return pictured.taught(kind, folder, epochs, seed=seed)
     some = [one for one in labelled.of_cases(Path(path)) if one.kind == kind]
     return taught(kind, classes, some, folder, epochs, seed=seed)
+
+
+def _of_set(path: str, folder: str, epochs: int, *, seed: int) -> dict[str, Any]:
+    some, lost, out = labelled.of_set(Path(path))
+    classes = sorted({one.truth for one in some})
+    found: dict[str, Any] = {"few": True, "n": {}}
+    if some:
+        found = taught(some[0].kind, classes, some, folder, epochs, seed=seed)
+    if found.get("few"):
+        n = found["n"].get("train", 0)
+        wanted = f"{labelled.LEAST} of {labelled.KINDS} classes are wanted, {labelled.RARE} of each"
+        raise ValueError(
+            f"{path}: {n} labelled pictures to train on; {wanted}: `polymodal data check {path}`"
+        )
+    ids = "".join(one.group + one.truth for one in some).encode()
+    about = {"rows": [[one.reason, one.where] for one in lost], "out": dict(out)}
+    return found | about | {"print": hashlib.sha256(ids).hexdigest()[:32]}
+
+
+def looked(config: Any, run: Run, work: Any, label: str, claims: Sequence[m.Claim]) -> dict[str, m.Estimate]:
+    """The whole run on a perception set: its reader, trained and tested; there is nobody to consult.
+
+    Args:
+        config: the run's, with the set as `data`.
+        run: where it is recorded.
+        work: the run's job, which hands `("reader", config, kind, classes, folder)` to `lesson`.
+        label: what every report says.
+        claims: of the system, none of which can be judged here.
+
+    Raises:
+        JobError: too few pictures of a class; its message says what is wanted.
+    """
+    book = Book(seed=config.seed)
+    book.sections["notes"] = []
+    jobs = {"reader/set": ("reader", config, "", (), str(run.folder))}
+    one = run.map(work, jobs, name="reader")["reader/set"]
+    told(book, {"reader/set": one})
+    n = sum(one["n"].values())
+    text = (
+        f"{config.data}: {n} pictures of {len(one['classes'])} classes ({', '.join(one['classes'][:12])}). "
+    )
+    text += f"A reader of {one['kind']}s is trained and tested; a set of pictures has no tables and no "
+    book.sections["about"] = {"text": f"{text}patients, so no consultation is held.", "warning": label}
+    left = [f"{times} pictures {why}" for why, times in one["out"].items() if times]
+    book.sections["notes"] += [f"Left out: {', '.join(left)}."] if left else []
+    why = Counter(reason for reason, _ in one["rows"])
+    first = dict(reversed(one["rows"]))
+    book.sections["invalid"] = [{"reason": f"row: {x}", "n": n, "first": first[x]} for x, n in why.items()]
+    for about in list(book.legend.values())[:1]:
+        about["headline"] = True
+    for name, section in (book.sections | {"legend": book.legend}).items():
+        run.section(name, section)
+    judged = [(claim, *claim.judge(book.estimates)) for claim in claims]
+    run.finish(book.estimates, judged, {"pictures": one["print"]})
+    return book.estimates
 
 
 def taught(
@@ -69,9 +131,15 @@ def taught(
         if not told:
             made[side] = _with_worn(made[side], np.random.default_rng([seed, n]))
             groups *= 2
-    out: dict[str, Any] = {"kind": kind, "classes": list(classes), "n": counts, "lost": lost, "worn": not told}
+    out: dict[str, Any] = {
+        "kind": kind,
+        "classes": list(classes),
+        "n": counts,
+        "lost": lost,
+        "worn": not told,
+    }
     many = np.bincount(made["train"].target, minlength=len(classes))
-    if not labelled.enough(dict(enumerate(many // (1 if told else 2)))):
+    if not labelled.enough(dict(enumerate((many // (1 if told else 2)).tolist()))):
         return out | {"few": True}
     reader, control = (_trained(kind, classes, made, epochs, seed=seed, shuffled=x) for x in (False, True))
     _keep(reader, folder, kind)

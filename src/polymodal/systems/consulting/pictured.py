@@ -63,9 +63,7 @@ def kept_at(folder: str | Path, kind: str) -> Path:
     return Path(folder) / "model" / (re.sub(r"[^\w -]", "_", kind) or "_")
 
 
-def readers(
-    folder: Path, kinds: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, Reader], dict[str, Sight]]:
+def readers(folder: Path, kinds: Mapping[str, Sequence[str]]) -> tuple[dict[str, Reader], dict[str, Sight]]:
     """The readers of a run's folder and what is known of each; pages that are drawn here need no training.
 
     Args:

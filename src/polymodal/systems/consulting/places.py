@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from math import inf
@@ -184,7 +184,7 @@ def _unread(config: Any, clinic: Clinic, own: Clinic) -> str:
     for one in clinic.artefacts:
         if one.kind in read or (folder and pictured.kept_at(folder, one.kind).is_dir()):
             continue
-        n = counts.get(one.kind, {})
+        n: Mapping[str, int] = counts.get(one.kind, {})
         few = f" ({sum(n.values())} labelled pictures of {len(n)} classes to learn from)" if cases else ""
         told.append(one.kind + few)
     return f" No reader knows {', '.join(told)}: the exact doctor asks in words." if told else ""
@@ -276,5 +276,5 @@ def known(clinic: Clinic | None, own: Clinic, folder: str | None) -> tuple[dict[
     }
     wanted = [kind for kind in _drawn(clinic, own) if kind not in pages]
     if folder is not None and wanted and not kinds.keys() - set(pages):
-        kinds = {kind: () for kind in wanted}  # which says that they are not there
+        kinds = dict.fromkeys(wanted, ())  # which says that they are not there
     return pictured.readers(at if folder else Path("/nowhere"), kinds)
