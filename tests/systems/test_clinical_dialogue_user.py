@@ -101,7 +101,9 @@ def test_a_run_says_which_artefacts_no_reader_knows(tmp_path):
     tables = clinic(written(tmp_path, ["test"]))
     told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 1)
     assert "2 diseases, 2 findings, 1 artefacts" in told
-    assert told.endswith("No reader knows nail: the exact doctor asks in words.")
+    assert told.endswith(
+        "nail (0 labelled pictures of 0 classes to learn from): the exact doctor asks in words."
+    )
     assert "No reader" not in places.about(recipe.Config(), data.pocket(), data.pocket(), 1)
 
 
@@ -117,6 +119,7 @@ def test_patients_are_drawn_by_tables_that_come_without_cases(tmp_path):
     assert found[0].artefacts["lesion"][0].image.pixels().shape == (64, 64, 3)
     told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 9)
     assert "9 generated patients: there are tables and no cases." in told
+    assert "No nail can be drawn, so nobody asks for one." in told
     env = recipe.env(recipe.Config(data=str(tmp_path), cases=5))
     assert len(env.cases) == 5
     (tmp_path / "clinic.json").write_text(json.dumps(TABLES | {"artefacts": []}))

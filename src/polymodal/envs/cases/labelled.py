@@ -16,6 +16,7 @@ from polymodal.envs.artefacts.signs import readable
 from polymodal.envs.cases.found import detect, perception, read, samples
 from polymodal.envs.clinic.table import Case
 from polymodal.media import Image, Invalid, MediaError, Sample
+from polymodal.media.part import name_of
 
 LEAST, KINDS = 20, 2  # labelled pictures of a kind that a reader is trained on, and classes among them
 RARE = 5  # pictures of a class below which a perception set's class is left out
@@ -171,10 +172,12 @@ def decoded(
         try:
             whole = one.image.pixels()
         except MediaError as error:
-            lost.append(Invalid(one.group, str(one.image), error.reason, str(error)))
+            lost.append(Invalid(one.group, name_of(one.image.source), error.reason, str(error)))
             continue
         if not readable(whole):
-            lost.append(Invalid(one.group, str(one.image), "nothing to see", "too small, or of one colour"))
+            lost.append(
+                Invalid(one.group, name_of(one.image.source), "nothing to see", "too small, or of one colour")
+            )
             continue
         pixels.append(reduced(whole, size))
         kept.append(one)

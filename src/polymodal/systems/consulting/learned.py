@@ -188,8 +188,7 @@ def _trained(
 ) -> PictureReader:
     train, val = made["train"], made["val"]
     if shuffled:
-        order = np.random.default_rng([seed, 99]).permutation(len(train.target))
-        train = replace(train, target=train.target[order])
+        train = replace(train, target=_shuffled(train.target, np.random.default_rng([seed, 99])))
     n = len(train.target)
     times = epochs * max(1, SEEN // n)
     batch = min(BATCH, max(8, n // 8))
@@ -197,6 +196,17 @@ def _trained(
     reader = learn(kind, classes, train, held, seed=seed, epochs=times, batch=batch)
     reader.net.meta["own"] = True
     return reader
+
+
+def _shuffled(target: Any, rng: np.random.Generator) -> Any:
+    """Classes dealt anew, to each class's pictures as all have them: chance may leave few half in order."""
+    ends = np.cumsum(np.bincount(target)) / len(target)
+    new = target.copy()
+    for c in np.unique(target):
+        rows = np.flatnonzero(target == c)
+        many = np.diff(np.round(ends * len(rows)).astype(int), prepend=0)
+        new[rows] = rng.permutation(np.repeat(np.arange(len(many)), many))
+    return new
 
 
 def _keep(reader: PictureReader, folder: str, kind: str) -> None:
@@ -227,7 +237,9 @@ def noted(book: Book, one: Mapping[str, Any]) -> None:
     book.sections["notes"].append(f"{name}: {text}.")
     for reason, times in Counter(reason for _, reason, _ in one["lost"]).items():
         first = next(where for _, why, where in one["lost"] if why == reason)
-        book.sections["notes"].append(f"{name}: {times} pictures cannot be read, {reason}: {first}.")
+        book.sections["notes"].append(
+            f"{name}: pictures that cannot be read, {reason}: {times}, first {first}."
+        )
 
 
 def scored(book: Book, one: Mapping[str, Any]) -> None:

@@ -46,7 +46,8 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
     at = Path(path)
     clinic, found, lost = files.tables(at), list[Case](), list[Invalid]()
     if clinic is not None and files.detect(at) == "clinic":
-        return clinic, _imagined(clinic, own, min(n, IMAGINED), seed=seed), []
+        clinic = _drawable(clinic, own)
+        return clinic, patients(clinic, min(n, IMAGINED), seed=seed, draw=pictured.picture), []
     told = clinic is None or files.given(at)  # else the tables are learned from the train split
     for split in ("test", ""):
         if found:
@@ -66,12 +67,11 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
     return clinic, found, lost
 
 
-def _imagined(clinic: Clinic, own: Clinic, n: int, *, seed: int) -> Any:
-    """Patients by a clinic's tables, with pictures of the kinds that can be drawn."""
+def _drawable(clinic: Clinic, own: Clinic) -> Clinic:
+    """The tables less the artefacts that cannot be drawn, so that nobody asks for what nobody can show."""
     kinds = _drawn(clinic, own)
     seen = tuple(one for one in clinic.artefacts if one.kind in kinds)
-    shown = replace(clinic, artefacts=seen, shows={kind: clinic.shows[kind] for kind in kinds})
-    return patients(shown, n, seed=seed, draw=pictured.picture)
+    return replace(clinic, artefacts=seen, shows={kind: clinic.shows[kind] for kind in kinds})
 
 
 def room(
@@ -165,21 +165,25 @@ def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
     """What a run is of, and which artefacts nobody but a model can look at."""
     if clinic is None:
         return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
+    folder = next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
+    at = source(config.data, folder, own)
     sizes = (("diseases", clinic.diseases), ("findings", clinic.findings), ("artefacts", clinic.artefacts))
     size = ", ".join(f"{len(some)} {name}" for name, some in sizes)
-    where = config.data or "The generated clinic"
-    lacking = _unread(config, clinic, own)
-    imagined = config.data is not None and files.detect(Path(config.data)) == "clinic"
-    drawn = f" {n} generated patients: there are tables and no cases." if imagined else ""
-    return f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}{lacking}"
+    where = at or "The generated clinic"
+    drawn = ""
+    if at is not None and (whole := files.tables(Path(at))) and files.detect(Path(at)) == "clinic":
+        drawn = f" {n} generated patients: there are tables and no cases."
+        gone = [one.kind for one in whole.artefacts if one not in clinic.artefacts]
+        drawn += f" No {', '.join(gone)} can be drawn, so nobody asks for one." if gone else ""
+    told = f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}"
+    return told + _unread(at, clinic, own, folder)
 
 
-def _unread(config: Any, clinic: Clinic, own: Clinic) -> str:
+def _unread(path: str | None, clinic: Clinic, own: Clinic, folder: str | None) -> str:
     """Which kinds no reader knows, and why."""
-    folder = next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
-    read = {*lessons(config.data, clinic, own, folder), *_pages(clinic, own)}
-    cases = config.data is not None and folder is None and clinic.artefacts
-    counts = labelled.told(Path(config.data)) if cases else {}
+    read = {*lessons(path, clinic, own, folder), *_pages(clinic, own)}
+    cases = path is not None and folder is None and bool(clinic.artefacts)
+    counts = labelled.told(Path(path)) if path is not None and cases else {}
     told = []
     for one in clinic.artefacts:
         if one.kind in read or (folder and pictured.kept_at(folder, one.kind).is_dir()):
