@@ -105,6 +105,8 @@ def test_a_finished_run_is_a_doctor_with_its_tables(tmp_path):
     learned._keep(reader, str(tmp_path), "nail")
     with pytest.raises(ValueError, match=r"nails at .* knows flat, ridged; the clinic has clear, ridged"):
         places.known(clinic, OWN, str(tmp_path))
+    with pytest.raises(ValueError, match="knows flat, ridged"):
+        places.checked((), (), clinic, folder=str(tmp_path))
 
 
 def test_too_few_pictures_are_said_and_asked_for_in_words(tmp_path):

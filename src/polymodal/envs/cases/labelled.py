@@ -1,4 +1,4 @@
-"""Pictures with their classes, out of cases and of perception sets, and the sides they stand on."""
+"""Pictures with their classes, of cases and of perception sets, and their sides."""
 
 from __future__ import annotations
 

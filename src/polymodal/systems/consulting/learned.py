@@ -1,4 +1,4 @@
-"""Readers of a person's own pictures: trained on what is labelled, tested on what is held out."""
+"""Readers of a person's own pictures, trained on what is labelled."""
 
 from __future__ import annotations
 

@@ -113,6 +113,7 @@ def checked(
         LookupError: an unknown kind of model, script or option.
         ValueError: a model's option that cannot be read.
         FileNotFoundError: no readers in the folder.
+        ValueError: readers of other classes than the clinic's.
         MediaError: no texts there.
     """
     if texts_at is not None:
@@ -124,6 +125,10 @@ def checked(
                 connect(spec, scripts=known)
     if clinic is not None and folder is not None and not (Path(folder) / "model").is_dir():
         raise FileNotFoundError(f"doctor=bayes:{folder}: no finished run with readers in {folder}/model")
+    if clinic is not None and folder is not None:
+        kinds = {one.kind: one.classes for one in clinic.artefacts}
+        there = {kind: of for kind, of in kinds.items() if pictured.kept_at(folder, kind).is_dir()}
+        pictured.readers(Path(folder), there)
 
 
 def scripts(clinic: Clinic | None) -> dict[str, Script]:
@@ -254,7 +259,6 @@ def keep(clinic: Clinic | None, folder: str | Path) -> None:
     from polymodal.runs.atomic import write_json
 
     if clinic is not None:
-        (Path(folder) / "model").mkdir(parents=True, exist_ok=True)
         write_json(Path(folder) / "model" / "clinic.json", files.to_json(clinic))
 
 
