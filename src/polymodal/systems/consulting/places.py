@@ -111,9 +111,8 @@ def checked(
 
     Raises:
         LookupError: an unknown kind of model, script or option.
-        ValueError: a model's option that cannot be read.
+        ValueError: a model's option that cannot be read, or readers of other classes than the clinic's.
         FileNotFoundError: no readers in the folder.
-        ValueError: readers of other classes than the clinic's.
         MediaError: no texts there.
     """
     if texts_at is not None:
