@@ -1,12 +1,15 @@
 """The verb `play` in the clinic that the system keeps, from each chair."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from polymodal.envs.artefacts.signs import PageReader
+from polymodal.envs.cases import to_json
 from polymodal.envs.clinic import Reading
+from polymodal.systems.clinical_dialogue.data import pocket
 from tests.test_cli import call
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "agentclinic"
@@ -81,3 +84,20 @@ def test_written_cases_are_played_and_have_no_exact_doctor(monkeypatch, capsys):
     code, _, err = played(monkeypatch, capsys, "", *words, "--policy", "clinical_dialogue")
     assert code == 2
     assert "written cases have no tables" in err
+
+
+def test_tables_alone_are_checked_and_played(tmp_path, monkeypatch, capsys):
+    tables = json.dumps(to_json(pocket()))
+    (tmp_path / "clinic.json").write_text(tables)
+    code, out, err = call(capsys, "data", "check", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("tables: 18 diseases, 36 findings, lesion (5 classes), trace")
+    assert "no cases: patients are drawn from the tables" in out
+    options = ("clinic", "-o", f"data={tmp_path}", *SMALL)
+    code, out, err = played(monkeypatch, capsys, "/findings\n/close\n", *options)
+    assert (code, err) == (0, "")
+    assert CARE in out
+    (tmp_path / "clinic.json").write_text(tables.replace('"prior": 0.0', '"prior": 7.0', 1))
+    code, out, err = call(capsys, "data", "check", str(tmp_path))
+    assert code != 0
+    assert "clinic.json: disease 'Orvane fever': prior: 7.0" in out + err

@@ -7,6 +7,7 @@ import pytest
 
 from polymodal.chat import Scripted, assistant
 from polymodal.chat.model import Reply
+from polymodal.envs.artefacts import KINDS
 from polymodal.envs.cases import cases, clinic
 from polymodal.envs.clinic.scripted import scripted
 from polymodal.envs.clinic.state import Line, Ranked, State
@@ -100,8 +101,33 @@ def test_a_run_says_which_artefacts_no_reader_knows(tmp_path):
     tables = clinic(written(tmp_path, ["test"]))
     told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 1)
     assert "2 diseases, 2 findings, 1 artefacts" in told
-    assert told.endswith("No reader knows nail: the exact doctor asks in words.")
+    assert told.endswith(
+        "nail (0 labelled pictures of 0 classes to learn from): the exact doctor asks in words."
+    )
     assert "No reader" not in places.about(recipe.Config(), data.pocket(), data.pocket(), 1)
+
+
+def test_patients_are_drawn_by_tables_that_come_without_cases(tmp_path):
+    many = [{"kind": one.kind, "classes": list(one.classes), "frequency": shown(one)} for one in KINDS]
+    given = TABLES | {"artefacts": [*TABLES["artefacts"], many[0]]}
+    (tmp_path / "clinic.json").write_text(json.dumps(given))
+    tables, found, lost = places.place(str(tmp_path), data.pocket(), 10**6, seed=0)
+    assert (len(found), lost) == (places.IMAGINED, [])
+    assert {one.diagnosis for one in found} == set(NAMES)
+    assert {one.complaint for one in found} == {"cough"}  # nobody comes because of no pain
+    assert list(found[0].artefacts) == ["lesion"]  # nails are not drawn here
+    assert found[0].artefacts["lesion"][0].image.pixels().shape == (64, 64, 3)
+    told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 9)
+    assert "9 generated patients: there are tables and no cases." in told
+    assert "No nail can be drawn, so nobody asks for one." in told
+    env = recipe.env(recipe.Config(data=str(tmp_path), cases=5))
+    assert len(env.cases) == 5
+    (tmp_path / "clinic.json").write_text(json.dumps(TABLES | {"artefacts": []}))
+    assert not places.place(str(tmp_path), data.pocket(), 3, seed=0)[1][2].artefacts
+
+
+def shown(kind):
+    return {name: [1 / len(kind.classes)] * len(kind.classes) for name in NAMES}
 
 
 def test_no_chunk_is_of_a_single_case():

@@ -22,8 +22,14 @@ def data_check(
     quick: Annotated[bool, typer.Option(help="Leave out the checks that fit models.")] = False,
 ) -> None:
     """Audit a data set before anything trains; exit code 1 where something is an error."""
+    from polymodal.envs import cases
     from polymodal.systems import sources
 
+    if tables := cases.described(path):
+        typer.echo(tables)
+        if cases.detect(path) == "clinic":
+            typer.echo("no cases: patients are drawn from the tables")
+            return
     findings, summary = sources.check(path, columns, quick=quick)
     typer.echo(f"{summary.n} samples, {summary.invalid} invalid rows, {len(summary.groups)} groups")
     typer.echo(f"targets: {', '.join(f'{n} {kind}' for kind, n in summary.targets.items())}")

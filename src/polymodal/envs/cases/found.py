@@ -11,6 +11,7 @@ from polymodal.media import Image, Invalid, Part, Sample, Text
 
 LAYOUTS: Mapping[str, str] = {
     "cases": "cases.jsonl, and clinic.json unless its train split is to be learned from",
+    "clinic": "clinic.json alone: tables to draw patients by",
     "agentclinic": "agentclinic_*.jsonl (OSCE or NEJM lines)",
     "ddxplus": "release_evidences.json, release_conditions.json and release_*_patients (DDXPlus)",
     "goals": "goal_set.json, or another JSON file of splits of {disease_tag, goal} (symptom inquiry)",
@@ -20,6 +21,7 @@ PICTURES: Mapping[str, str] = {
     "ptbxl_database.csv": "ptbxl_database.csv and records (PTB-XL)",
     "metadata.csv": "metadata.csv with img_id, and photos (PAD-UFES-20)",
 }
+STORY = 80  # characters from which on a text is somebody's own
 
 
 def detect(path: Path) -> str:
@@ -39,6 +41,8 @@ def detect(path: Path) -> str:
         return "agentclinic"
     if releases.EVIDENCES in names:
         return "ddxplus"
+    if "clinic.json" in names:
+        return "clinic"
     if any(name.rpartition(".")[0].startswith("goal_") for name in names) or (
         path.is_file() and _goals(path)
     ):
@@ -57,7 +61,7 @@ def _goals(path: Path) -> bool:
 
 
 def read(path: Path, split: str = "", *, missing: float | None = None) -> Iterator[Case | Invalid]:
-    """Cases of whatever lies at a path, streamed; those of one split, or all.
+    """Cases of whatever lies at a path, streamed; those of one split, or all. Tables alone have none.
 
     Args:
         path: a folder or file that `detect` knows.
@@ -74,6 +78,8 @@ def read(path: Path, split: str = "", *, missing: float | None = None) -> Iterat
         for one in (split,) if split else releases.SPLITS:
             if split or any((path / name).is_file() for name in releases.SPLITS[one]):
                 yield from release.patients(one)
+        return
+    if layout == "clinic":
         return
     if layout == "goals":
         found = releases.goals(next(iter(sorted(path.glob("goal_*")))) if path.is_dir() else path)
@@ -103,7 +109,7 @@ def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
     root = path if path.is_dir() else path.parent
     if layout == "agentclinic":
         return None
-    if layout == "cases" and (root / "clinic.json").is_file():
+    if layout == "clinic" or (layout == "cases" and (root / "clinic.json").is_file()):
         return saved.clinic(root, missing)
     if layout == "ddxplus":
         release = releases.release(path)
@@ -117,7 +123,27 @@ def tables(path: Path, *, missing: float | None = None) -> Clinic | None:
 def given(path: Path) -> bool:
     """Whether a path has tables of its own, so that none are learned from its train split."""
     root = Path(path) if Path(path).is_dir() else Path(path).parent
-    return detect(path) == "cases" and (root / "clinic.json").is_file()
+    return detect(path) in ("cases", "clinic") and (root / "clinic.json").is_file()
+
+
+def described(path: Path) -> str:
+    """What the tables of a `clinic.json` at a path hold, in a line; "" where there is none.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: tables that are wrong, by file, disease and finding.
+    """
+    path = Path(path)
+    try:
+        if not given(path):
+            return ""
+    except ValueError:  # another sort of data set
+        return ""
+    clinic = saved.clinic(path if path.is_dir() else path.parent)
+    kinds = (
+        ", ".join(f"{one.kind} ({len(one.classes)} classes)" for one in clinic.artefacts) or "no artefacts"
+    )
+    return f"tables: {len(clinic.diseases)} diseases, {len(clinic.findings)} findings, {kinds}"
 
 
 def samples(path: Path) -> Iterator[Sample | Invalid]:
@@ -128,11 +154,18 @@ def samples(path: Path) -> Iterator[Sample | Invalid]:
         ValueError: no known layout, or a column that is not there.
     """
     path = Path(path)
-    for name, reader in pictured.SETS.items():
-        if (path / name).is_file() and (name != "metadata.csv" or _lesions(path / name)):
-            return reader(path)
+    if name := perception(path):
+        return pictured.SETS[name](path)
     detect(path)
     return (case if isinstance(case, Invalid) else _sample(case) for case in read(path))
+
+
+def perception(path: Path) -> str:
+    """The table of a perception set (a key of `PICTURES`) where one lies in a folder, else ""."""
+    for name in pictured.SETS:
+        if (Path(path) / name).is_file() and (name != "metadata.csv" or _lesions(Path(path) / name)):
+            return name
+    return ""
 
 
 def _lesions(file: Path) -> bool:
@@ -143,12 +176,24 @@ def _lesions(file: Path) -> bool:
 
 
 def _sample(case: Case) -> Sample:
-    parts: dict[str, Part] = {"initial": Text(case.initial)}
-    parts |= {section: Text(" ".join(told)) for section, told in case.told.items()}
-    if told := lines.stated(case):
-        parts["findings"] = Text("; ".join(f"{name}: {value}" for name, value in told.items()))
+    """A case as a sample.
+
+    Brief texts are one part, `history`: two patients may well have the same complaint or the same answer, and
+    only all of it together is a copy. Stories are parts of their own. Beside a picture even a history may be
+    too brief to be a copy of anything; then it is a tag.
+    """
+    told = {"initial": case.initial} | {section: " ".join(some) for section, some in case.told.items()}
+    long = {name: text for name, text in told.items() if len(text) >= STORY}
+    brief = [text for name, text in told.items() if name not in long]
+    if stated := lines.stated(case):
+        brief.append("; ".join(f"{name}: {value}" for name, value in stated.items()))
+    parts: dict[str, Part] = {name: Text(text) for name, text in long.items()}
     for kind, takes in case.artefacts.items():
         images: list[Image] = [take.image for take in takes if take.image is not None]
         parts |= {kind if n == 0 else f"{kind} {n + 1}": image for n, image in enumerate(images)}
-    tags = {**case.tags, **({"split": case.split} if case.split else {})}
+    tags, history = {**case.tags, **({"split": case.split} if case.split else {})}, " ".join(brief)
+    if len(history) < STORY and parts:
+        tags["history"] = history
+    elif history:
+        parts = {"history": Text(history), **parts}
     return Sample(case.id, parts, case.diagnosis, case.group or None, tags)

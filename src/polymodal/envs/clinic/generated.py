@@ -33,6 +33,8 @@ class Patients(NamedTuple):
 def drawn(clinic: Clinic, n: int, *, seed: int, poor: float = 0.30, takes: int = TAKES) -> Patients:
     """Patients by the clinic's tables: the complaint is one of the findings they answer with yes.
 
+    Of findings with other values than yes and no it is the first value, and only where no finding is yes/no.
+
     Args:
         clinic: its tables.
         n: how many; a patient does not depend on it.
@@ -145,9 +147,12 @@ def _block(clinic: Clinic, key: tuple[int, int], poor: float, takes: int) -> Pat
     rng = np.random.default_rng(key)
     disease = rng.choice(len(clinic.diseases), size=BLOCK, p=clinic.prior)
     answers = _pick(rng, np.moveaxis(clinic.answers, 0, -1)[disease])
-    classes = np.stack([_pick(rng, clinic.shows[one.kind][disease]) for one in clinic.artefacts], axis=1)
+    shown = [_pick(rng, clinic.shows[one.kind][disease]) for one in clinic.artefacts]
+    classes = np.stack(shown, axis=1) if shown else np.zeros((BLOCK, 0), int)
     worn = rng.random((BLOCK, len(clinic.artefacts), takes)) < poor
-    complaint = np.where(answers == 0, rng.random(answers.shape), -1.0).argmax(axis=1)
+    plain = np.array([one.values == ("yes", "no") for one in clinic.findings])
+    order = np.where(answers == 0, rng.random(answers.shape), -1.0)
+    complaint = np.where(plain | ~plain.any(), order, -2.0).argmax(axis=1)
     answers[np.arange(BLOCK), complaint] = 0  # who would say yes to nothing came with something
     return Patients(disease, answers, complaint, classes, worn)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ def taught(kind: str, folder: str, epochs: int, *, seed: int, n: int = 2_000) ->
     from polymodal.runs.atomic import write_folder
 
     reader = train(kind, seed=seed, n=n, epochs=epochs)
-    write_folder(Path(folder) / "model" / kind, reader.save_pretrained)
+    write_folder(kept_at(folder, kind), reader.save_pretrained)
     held = drawn(kind, HELD, seed=seed + 1, split="test")
     q, poor = reader.probabilities(held.pixels)
     return {
@@ -57,19 +58,35 @@ def taught(kind: str, folder: str, epochs: int, *, seed: int, n: int = 2_000) ->
     }
 
 
-def readers(folder: Path, kinds: Sequence[str]) -> tuple[dict[str, Reader], dict[str, Sight]]:
-    """The readers of a run's folder and what is known of each; pages need no training.
+def kept_at(folder: str | Path, kind: str) -> Path:
+    """Where a run keeps its reader of a kind; a name out of a file leads to no other folder."""
+    return Path(folder) / "model" / (re.sub(r"[^\w -]", "_", kind) or "_")
+
+
+def readers(folder: Path, kinds: Mapping[str, Sequence[str]]) -> tuple[dict[str, Reader], dict[str, Sight]]:
+    """The readers of a run's folder and what is known of each; pages that are drawn here need no training.
+
+    Args:
+        folder: of the run.
+        kinds: their classes by kind.
 
     Raises:
         FileNotFoundError: no reader of a kind there; the message says how to make one.
+        ValueError: a reader of other classes.
     """
     made: dict[str, Any] = {}
-    for kind in kinds:
-        at = folder / "model" / kind
-        if kind in TRAINED and not at.is_dir():
+    for kind, classes in kinds.items():
+        at = kept_at(folder, kind)
+        if not at.is_dir() and kind == read_page.kind and tuple(classes) == read_page.classes:
+            made[kind] = read_page
+            continue
+        if not at.is_dir():
             hint = "a finished `polymodal run clinical_dialogue` has them in model/"
             raise FileNotFoundError(f"no reader of {kind}s at {at}: {hint}")
-        made[kind] = PictureReader.from_pretrained(at) if kind in TRAINED else read_page
+        made[kind] = PictureReader.from_pretrained(at)
+        if tuple(classes) != made[kind].classes:
+            other = f"{', '.join(made[kind].classes)}; the clinic has {', '.join(classes)}"
+            raise ValueError(f"the reader of {kind}s at {at} knows {other}, in this order")
     sights = {
         kind: Sight(np.asarray(one.confusion[False]), np.asarray(one.confusion[True]), 0.3, one.prior)
         for kind, one in made.items()
@@ -155,7 +172,7 @@ def _changed(cases: Sequence[Case], arm: str) -> list[Case]:
 def _blank(kind: str) -> tuple[Shown, ...]:
     from polymodal.envs.artefacts import SIZES
 
-    width, height = SIZES[kind]
+    width, height = SIZES.get(kind, (64, 64))
     return (Shown(Image(np.full((height, width, 3), GREY, np.uint8))),) * 3
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -12,6 +13,7 @@ from polymodal.chat import connect
 from polymodal.chat.connect import Script
 from polymodal.chat.library import Library
 from polymodal.envs import cases as files
+from polymodal.envs.cases import labelled
 from polymodal.envs.clinic import Case
 from polymodal.envs.clinic.generated import patients
 from polymodal.envs.clinic.patient import Consultation, table_patient
@@ -24,12 +26,14 @@ from polymodal.systems.consulting.rated import PEOPLE
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
 
+IMAGINED = 1_000  # patients drawn by a user's tables at most
+
 
 def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic | None, Any, list[Invalid]]:
     """The clinic's tables, who comes, and which cases cannot be used.
 
     Args:
-        path: of the cases; None draws them.
+        path: of the cases, or of tables alone, by which patients are drawn; None draws them by `own`.
         own: the tables to draw by.
         n: cases at most.
         seed: of what is drawn.
@@ -42,6 +46,9 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
         return own, patients(own, n, seed=seed, draw=pictured.picture), []
     at = Path(path)
     clinic, found, lost = files.tables(at), list[Case](), list[Invalid]()
+    if clinic is not None and files.detect(at) == "clinic":
+        clinic = _drawable(clinic, own)
+        return clinic, patients(clinic, min(n, IMAGINED), seed=seed, draw=pictured.picture), []
     told = clinic is None or files.given(at)  # else the tables are learned from the train split
     for split in ("test", ""):
         if found:
@@ -59,6 +66,13 @@ def place(path: str | None, own: Clinic, n: int, *, seed: int) -> tuple[Clinic |
         hint = f"{len(lost)} are invalid{only}: `polymodal data check {path}`"
         raise ValueError(f"{path}: no case can be used; {hint}")
     return clinic, found, lost
+
+
+def _drawable(clinic: Clinic, own: Clinic) -> Clinic:
+    """The tables less the artefacts that cannot be drawn, so that nobody asks for what nobody can show."""
+    kinds = _drawn(clinic, own)
+    seen = tuple(one for one in clinic.artefacts if one.kind in kinds)
+    return replace(clinic, artefacts=seen, shows={kind: clinic.shows[kind] for kind in kinds})
 
 
 def room(
@@ -98,7 +112,7 @@ def checked(
 
     Raises:
         LookupError: an unknown kind of model, script or option.
-        ValueError: a model's option that cannot be read.
+        ValueError: a model's option that cannot be read, or readers of other classes than the clinic's.
         FileNotFoundError: no readers in the folder.
         MediaError: no texts there.
     """
@@ -115,6 +129,10 @@ def checked(
                 connect(spec, scripts=known)
     if clinic is not None and folder is not None and not (Path(folder) / "model").is_dir():
         raise FileNotFoundError(f"doctor=bayes:{folder}: no finished run with readers in {folder}/model")
+    if clinic is not None and folder is not None:
+        kinds = {one.kind: one.classes for one in clinic.artefacts}
+        there = {kind: of for kind, of in kinds.items() if pictured.kept_at(folder, kind).is_dir()}
+        pictured.readers(Path(folder), there)
 
 
 def scripts(clinic: Clinic | None) -> dict[str, Script]:
@@ -156,12 +174,33 @@ def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
     """What a run is of, and which artefacts nobody but a model can look at."""
     if clinic is None:
         return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
+    folder = next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
+    at = source(config.data, folder, own)
     sizes = (("diseases", clinic.diseases), ("findings", clinic.findings), ("artefacts", clinic.artefacts))
     size = ", ".join(f"{len(some)} {name}" for name, some in sizes)
-    where = config.data or "The generated clinic"
-    unread = [one.kind for one in clinic.artefacts if one.kind not in _drawn(clinic, own)]
-    lacking = f" No reader knows {', '.join(unread)}: the exact doctor asks in words." if unread else ""
-    return f"{where}: {size}; {n} consultations an arm, with patients who play.{lacking}"
+    where = at or "The generated clinic"
+    drawn = ""
+    if at is not None and (whole := files.tables(Path(at))) and files.detect(Path(at)) == "clinic":
+        drawn = f" {n} generated patients: there are tables and no cases."
+        gone = [one.kind for one in whole.artefacts if one not in clinic.artefacts]
+        drawn += f" No {', '.join(gone)} can be drawn, so nobody asks for one." if gone else ""
+    told = f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}"
+    return told + _unread(at, clinic, own, folder)
+
+
+def _unread(path: str | None, clinic: Clinic, own: Clinic, folder: str | None) -> str:
+    """Which kinds no reader knows, and why."""
+    read = {*lessons(path, clinic, own, folder), *_pages(clinic, own)}
+    cases = path is not None and folder is None and bool(clinic.artefacts)
+    counts = labelled.told(Path(path)) if path is not None and cases else {}
+    told = []
+    for one in clinic.artefacts:
+        if one.kind in read or (folder and pictured.kept_at(folder, one.kind).is_dir()):
+            continue
+        n: Mapping[str, int] = counts.get(one.kind, {})
+        few = f" ({sum(n.values())} labelled pictures of {len(n)} classes to learn from)" if cases else ""
+        told.append(one.kind + few)
+    return f" No reader knows {', '.join(told)}: the exact doctor asks in words." if told else ""
 
 
 def starts(n: int, size: int) -> dict[int, int]:
@@ -176,9 +215,78 @@ def _drawn(clinic: Clinic, own: Clinic) -> list[str]:
     return [one.kind for one in clinic.artefacts if classes.get(one.kind) == one.classes]
 
 
+def lessons(
+    path: str | None, clinic: Clinic | None, own: Clinic, folder: str | None = None
+) -> dict[str, tuple[str, ...]]:
+    """By kind, the classes of the readers that a run trains on its own pictures; () trains on drawn ones.
+
+    Args:
+        path: of the data; None generates.
+        clinic: its tables.
+        own: the tables whose artefacts are drawn here.
+        folder: an earlier run whose readers are used instead, so that none is trained.
+    """
+    if clinic is None or folder is not None:
+        return {}
+    if path is None or files.detect(Path(path)) == "clinic":
+        return {kind: () for kind in _drawn(clinic, own) if kind in pictured.TRAINED}
+    counts = labelled.told(Path(path)) if clinic.artefacts else {}
+    able = [one for one in clinic.artefacts if labelled.enough(counts.get(one.kind, {}))]
+    return {one.kind: one.classes for one in able if one.kind not in _pages(clinic, own)}
+
+
+def trained(folder: str) -> str | None:
+    """A run's own folder where it has trained a reader, else None."""
+    model = Path(folder) / "model"
+    return folder if model.is_dir() and any(one.is_dir() for one in model.iterdir()) else None
+
+
+def source(path: str | None, folder: str | None, own: Clinic) -> str | None:
+    """Where the tables and cases of a run are: its data, or the tables that an earlier run was held with.
+
+    Args:
+        path: of the data.
+        folder: the earlier run, `bayes:OUT`.
+        own: the generated clinic's tables; a run that was held with them generates again, which is None.
+
+    Raises:
+        ValueError: the earlier run's tables are wrong.
+    """
+    if path is not None or folder is None or not (at := Path(folder) / "model" / "clinic.json").is_file():
+        return path
+    same = files.to_json(files.clinic(at)) == files.to_json(own)
+    return None if same else str(at.parent)
+
+
+def keep(clinic: Clinic | None, folder: str | Path) -> None:
+    """Keep the tables beside the readers, so that the folder is a doctor: `-o doctor=bayes:FOLDER`."""
+    from polymodal.runs.atomic import write_json
+
+    if clinic is not None:
+        write_json(Path(folder) / "model" / "clinic.json", files.to_json(clinic))
+
+
+def _pages(clinic: Clinic, own: Clinic) -> list[str]:
+    """Kinds that are read without a trained reader."""
+    return [kind for kind in _drawn(clinic, own) if kind not in pictured.TRAINED]
+
+
 def known(clinic: Clinic | None, own: Clinic, folder: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Readers, and what is known of each, of the kinds drawn here; without a folder of pages alone."""
-    kinds = _drawn(clinic, own) if clinic else []
-    if folder is None:
-        kinds = [kind for kind in kinds if kind not in pictured.TRAINED]
-    return pictured.readers(Path(folder or "."), kinds)
+    """Readers, and what is known of each: those of a run's folder, and of pages; pages alone without one.
+
+    Raises:
+        FileNotFoundError: kinds that are drawn here, and no reader of any kind in the folder.
+        ValueError: a reader knows other classes than the clinic.
+    """
+    if clinic is None:
+        return {}, {}
+    pages, at = _pages(clinic, own), Path(folder or ".")
+    kinds = {
+        one.kind: one.classes
+        for one in clinic.artefacts
+        if one.kind in pages or (folder is not None and pictured.kept_at(at, one.kind).is_dir())
+    }
+    wanted = [kind for kind in _drawn(clinic, own) if kind not in pages]
+    if folder is not None and wanted and not kinds.keys() - set(pages):
+        kinds = dict.fromkeys(wanted, ())  # which says that they are not there
+    return pictured.readers(at if folder else Path("/nowhere"), kinds)

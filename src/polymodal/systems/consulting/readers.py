@@ -99,14 +99,15 @@ class PictureReader:
     def __call__(self, image: Pixels) -> Reading:
         """The reading; without q where there is nothing to see, or another kind of picture."""
         height, width = self.net.meta["size"]
-        if not readable(image, width / height):
+        own = bool(self.net.meta.get("own"))  # photographs may be upright or lie, and traces have any scale
+        if not readable(image, None if own else width / height):
             return Reading(self.kind, self.classes, ())
         small = np.asarray(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR))
         q, poor = self.probabilities(small[None])
         said = self.classes[int(q[0].argmax())]
         box = spot(image) if self.kind == "lesion" else whole(image)
         signs: tuple[Sign, ...] = (Sign(self.kind, said, box),)
-        if self.kind == "trace" and poor[0] < 0.5:
+        if self.kind == "trace" and not own and poor[0] < 0.5:
             signs += rhythm(image)
         return Reading(self.kind, self.classes, tuple(q[0].tolist()), float(poor[0]), signs)
 
