@@ -268,7 +268,7 @@ def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):
         assert words in page
     assert any(one.name in page for one in data.pocket().diseases)
     assert "not for care" in (second / "study" / "osce.json").read_text(encoding="utf-8")
-    assert files.clinic(second / "study").diseases == data.pocket().diseases
+    assert files.clinic(folder / "model").diseases == data.pocket().diseases
 
 
 OSCE = {
@@ -303,7 +303,7 @@ def test_written_cases_and_a_model_that_says_nothing_valid(written, tmp_path):
     assert result.estimates["tests found by their own name"].n == 22  # names, spaced names and parts
     assert result.estimates["diagnoses spoken by the patient"].mean == 0
     assert 0 < result.estimates["checklist: fact recall"].mean <= 1
-    assert not (folder / "study" / "clinic.json").exists()
+    assert not (folder / "model").exists()
     for arm in ("state", "plain", "plain_matched"):
         some = by[BAD, arm]
         assert [row["case"] for row in some] == ["made-1", "made-2"]

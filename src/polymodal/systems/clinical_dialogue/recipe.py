@@ -21,6 +21,7 @@ from polymodal.systems.clinical_dialogue import data, method
 from polymodal.systems.consulting import (
     climbing,
     figures,
+    learned,
     pictured,
     places,
     rated,
@@ -154,25 +155,29 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         ValueError: an option or tables that cannot be used; the message says what is needed.
         LookupError: an unknown model.
     """
+    if config.data is not None and files.perception(Path(config.data)):
+        return learned.looked(config, run, job, LABEL, CLAIMS)
     book = Book(seed=config.seed)
     for name in ("tables", "notes", "curves", "conversations"):
         book.sections[name] = []
     clinic, found, lost = place(config)
     asked = doctors(config, clinic), (config.patient, config.rater)
     places.checked(*asked, clinic, folder=earlier(config), texts_at=config.library)
-    for at in filter(None, (seats.parsed(arm)[1].get("memory") for arm in config.arm)):
+    for memory in filter(None, (seats.parsed(arm)[1].get("memory") for arm in config.arm)):
         for spec in set(asked[0]) - {seats.CLAIMING}:
-            visits.remembered(at, spec)
+            visits.remembered(memory, spec)
     told = places.about(config, clinic, data.pocket(), len(found))
     book.sections["about"] = {"text": told, "warning": LABEL}
-    if config.data is None:
-        seeds = range(config.seed, config.seed + config.seeds)
-        jobs: dict[str, tuple[Any, ...]] = {f"ladder/{s}": ("ladder", config, s) for s in seeds}
-        if earlier(config) is None:
-            jobs |= {f"reader/{kind}": ("reader", config, kind, str(run.folder)) for kind in pictured.TRAINED}
-        made = run.map(job, jobs, name="ladder and readers")
+    seeds = range(config.seed, config.seed + config.seeds) if at(config) is None else ()
+    jobs: dict[str, tuple[Any, ...]] = {f"ladder/{s}": ("ladder", config, s) for s in seeds}
+    wanted = places.lessons(at(config), clinic, data.pocket(), earlier(config))
+    jobs |= {f"reader/{k}": ("reader", config, k, of, str(run.folder)) for k, of in wanted.items()}
+    made = run.map(job, jobs, name="ladder and readers")
+    if seeds:
         climbing.climbed({k: x for k, x in made.items() if k.startswith("ladder")}, config.turns, book)
-        figures.read(book, {k: x for k, x in made.items() if k.startswith("reader")})
+    learned.told(book, {k: x for k, x in made.items() if k.startswith("reader")})
+    if earlier(config) is None:
+        places.keep(clinic, run.folder)
     consulted(config, run, book, clinic, len(found))
     if config.rater.startswith(rated.PEOPLE):
         rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)))
@@ -192,7 +197,12 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
 
 def place(config: Config) -> tuple[Clinic | None, Sequence[Case], list[Any]]:
     """The clinic's tables, who comes, and which cases cannot be used. Raises as `places.place`."""
-    return places.place(config.data, data.pocket(), config.cases, seed=config.seed)
+    return places.place(at(config), data.pocket(), config.cases, seed=config.seed)
+
+
+def at(config: Config) -> str | None:
+    """Where tables and cases are; None where they are the generated clinic's. Raises as `places.source`."""
+    return places.source(config.data, earlier(config), data.pocket())
 
 
 def room(
@@ -245,7 +255,7 @@ def job(kind: str, config: Config, *given: Any) -> Any:
     if kind == "ladder":
         return climbing.rungs(data.pocket(), config.turns, config.stop, seed=given[0])
     if kind == "reader":
-        return pictured.taught(given[0], given[1], config.epochs, seed=config.seed)
+        return learned.lesson(config.data, *given, epochs=config.epochs, seed=config.seed)
     return held(config, *given)
 
 
@@ -266,8 +276,7 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
         run.table("records.jsonl", gathered["records"])
         run.table("states.jsonl", visits.snapshots(gathered["kept"], gathered["records"]))
     book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
-    made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
-    run.files("study", {"osce.json": json.dumps(OSCE, ensure_ascii=False).encode(), **made})
+    run.files("study", {"osce.json": json.dumps(OSCE, ensure_ascii=False).encode()})
 
 
 placed = lru_cache(maxsize=1)(lambda config, _folder: place(config))  # a release has a million rows
@@ -280,8 +289,7 @@ def held(config: Config, folder: str, first: int, last: int) -> dict[str, list[A
 
     clinic, found, _ = placed(config, folder)
     some = [found[i] for i in range(first, last)]
-    at = earlier(config) or (folder if config.data is None else None)
-    seen = places.known(clinic, data.pocket(), at)
+    seen = places.known(clinic, data.pocket(), earlier(config) or places.trained(folder))
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
     if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
         how: dict[str, Any] = {"weight": config.cost, "manner": config.manner, "compat": config.compat}
