@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from polymodal.chat import Ledger, Usage, metered
 from polymodal.envs.clinic import Close, Present, Request, Retake
 from polymodal.envs.clinic.chair import Chair, Traced
 from polymodal.envs.clinic.patient import Consultation, heard
+from polymodal.envs.clinic.spoken import Played
 from polymodal.envs.clinic.state import OTHER, State, supported
 from polymodal.envs.doctor import Sight, concluded
 from polymodal.envs.play import Turn, play
 from polymodal.media import Image
+from polymodal.systems.consulting.scored import scored
 
 if TYPE_CHECKING:
-    from polymodal.envs.clinic import Clinic, Reader
+    from polymodal.envs.clinic import Case, Clinic, Reader
     from polymodal.runs import Run
 
 LEAST, MOST = 0.005, 4  # probability that is told; names of findings
@@ -34,21 +38,52 @@ class Late(Consultation):
 
 
 class Held(NamedTuple):
-    """A consultation that was held: its turns, and the states after each."""
+    """A consultation that was held: its turns, the states after each, and what a model as patient cost."""
 
     turns: list[Turn]
     states: list[State]
+    patient: Usage | None = None  # None where no model played the patient
 
 
 def held(env: Consultation, chair: Chair, case: int | str, *, seed: int) -> Held:
     """Play a case to its end; a turn more than the chair's own limits ever take is the cut."""
-    limit = chair.turns + chair.retakes + 12
-    turns = list(play(env, Traced(chair), seed=seed, limit=limit, options={"case": case}))
-    return Held(turns, [State.from_json(turn.steps[0]) for turn in turns if turn.steps])
+    limit, ledger, side = chair.turns + chair.retakes + 12, Ledger(), env.patient
+    if isinstance(side, Played):
+        env.patient = replace(side, model=metered(side.model, ledger, "patient"))
+    try:
+        turns = list(play(env, Traced(chair), seed=seed, limit=limit, options={"case": case}))
+    finally:
+        env.patient = side
+    states = [State.from_json(turn.steps[0]) for turn in turns if turn.steps]
+    return Held(turns, states, ledger.total() if isinstance(side, Played) else None)
 
 
-def row(found: Held) -> dict[str, Any]:
-    """The figures of a consultation; `unfinished` where no differential was told."""
+def row(found: Held, case: Case | None = None, clinic: Clinic | None = None) -> dict[str, Any]:
+    """The figures of a consultation; `unfinished` where no differential was told.
+
+    Args:
+        found: the consultation.
+        case: who came, for the scores of `scored`; without it there are none.
+        clinic: its tables, where there are any.
+    """
+    scores = {} if case is None else course(found, case, clinic)
+    return _counted(found) | spent("patient", found.patient or Usage()) | scores
+
+
+def course(found: Held, case: Case, clinic: Clinic | None) -> dict[str, Any]:
+    """The scores of `scored`; a patient played by a model has its own words, which show no facts."""
+    turns = [turn for turn in found.turns if turn.steps]
+    told = [{one.name: one.p for one in state.differential} for state in found.states]
+    return scored(case, turns, told, clinic, verbatim=found.patient is None)
+
+
+def spent(role: str, usage: Usage) -> dict[str, int]:
+    """Columns of a row with the calls and tokens of another role than the doctor; none where there are none."""
+    calls, tokens = usage.calls + usage.cached, usage.tokens_in + usage.tokens_out
+    return {f"{role} calls": calls, f"{role} tokens": tokens} if calls else {}
+
+
+def _counted(found: Held) -> dict[str, Any]:
     last, state = found.turns[-1], found.states[-1] if found.states else State()
     told = {
         name: last.info[name] for name in ("asked", "requested", "retakes", "invalid", "leak", "not_done")
