@@ -122,8 +122,9 @@ def reference(case: Case, clinic: Clinic | None) -> dict[str, float]:
 
     Empty where there is neither.
     """
-    if (total := sum(case.differential.values())) > 0:
-        return {name: p / total for name, p in _own(case.differential, clinic).items()}
+    own = {name: p for name, p in _own(case.differential, clinic).items() if p > 0}
+    if own:
+        return {name: p / sum(own.values()) for name, p in own.items()}
     if clinic is None:
         return {}
     known = {one.name for one in clinic.findings}
