@@ -323,13 +323,13 @@ def odds(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
     for doctor in dict.fromkeys(doctor for doctor, _ in talks):
         found: list[tuple[str, Any, m.Estimate]] = []
         for key in WANTED:
-            one, other = (
+            mine, other = (
                 {row["case"]: row[key] for row in talks.get((doctor, arm), ()) if key in row}
                 for arm in ("state", "plain_matched")
             )
-            both = [case for case in one if case in other]
+            both = [case for case in mine if case in other]
             if len(both) >= ENOUGH:
-                sides = np.array([[side[case] for case in both] for side in (one, other)], float)
+                sides = np.array([[side[case] for case in both] for side in (mine, other)], float)
                 slope = _slope(sides)
                 if isinstance(slope, str):
                     book.sections["notes"].append(f"{doctor}: no odds ratio of {key}: {slope}.")

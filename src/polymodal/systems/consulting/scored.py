@@ -155,7 +155,11 @@ def differential(case: Case, clinic: Clinic | None, told: Sequence[Told]) -> dic
         found |= dict(zip(("ddr", "ddp", "ddf1"), differentials(final, wanted), strict=True))
     if steps := [p for p in told if p]:
         goal = wanted or {truth: 1.0}
-        listed = [one.name for one in clinic.diseases] if clinic else dict.fromkeys(ChainMap(goal, *steps))
+        listed = (
+            [one.name for one in clinic.diseases]
+            if clinic
+            else dict.fromkeys(n for p in (goal, *steps) for n in p)
+        )
         *course, g = matrix([*steps, goal], list(listed))
         found |= {"trajectory": trajectory(g, course), "confirm": confirm(g, course[-1])}
         if len(course) > 1:

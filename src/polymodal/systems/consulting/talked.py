@@ -78,7 +78,7 @@ def course(found: Held, case: Case, clinic: Clinic | None) -> dict[str, Any]:
 
 
 def spent(role: str, usage: Usage) -> dict[str, int]:
-    """Columns of a row with the calls and tokens of another role than the doctor; none where there are none."""
+    """A row's calls and tokens of another role than the doctor; none where it made no call."""
     calls, tokens = usage.calls + usage.cached, usage.tokens_in + usage.tokens_out
     return {f"{role} calls": calls, f"{role} tokens": tokens} if calls else {}
 
