@@ -24,6 +24,7 @@ from polymodal.metrics import (
     permutation,
     proportion,
     resample,
+    unpaired,
 )
 from polymodal.metrics.resample import group_index, scorers, weights
 
