@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from polymodal.chat import Usage
 from polymodal.envs.clinic import (
@@ -174,8 +175,12 @@ def book():
 def test_scores_become_estimates_a_curve_and_a_paired_difference():
     some = rows("state", [1, 0], recall=0.75, gtpa1=1.0) + rows("plain_matched", [1, 0], recall=0.25)
     some[0]["ranks"], some[1]["ranks"] = [11, 1, 1], [2, 2]
+    some[0]["retaken"], some[1]["retaken"] = 1.0, 1.0
     told = book()
     figures.told(told, None, some, [])
+    assert told.estimates["m state: poor takes taken again"].low == pytest.approx(
+        0.342, abs=1e-3
+    )  # Wilson, 2 of 2
     assert told.estimates["m state: fact recall"].mean == 0.75
     assert told.legend["m state: fact recall"]["minor"]
     assert told.legend["m plain_matched: fact recall"]["role"] == "baseline"
@@ -190,27 +195,26 @@ def test_scores_become_estimates_a_curve_and_a_paired_difference():
 
 
 def test_top_k_by_a_mixed_logit_with_its_separation_told():
-    rng = np.random.default_rng(0)
-    easy = rng.random(60)
-    one, other = ((rng.random(60) < np.clip(easy + gain, 0, 1)).astype(int) for gain in (0.2, -0.1))
-    some = rows("state", one) + rows("plain_matched", other)
-    for row in some[:60]:
+    both, one, other = [1] * 20 + [0] * 10, [1] * 12 + [0] * 4, [0] * 12 + [1] * 4
+    some = rows("state", both + one) + rows("plain_matched", both + other)
+    for row in some[:46]:
         row["top10"] = 1
     told = book()
     figures.told(told, None, some, [])
     table = next(one for one in told.sections["tables"] if one["title"] == "Top-k, mixed logit")
     by = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     assert [row["top-k"] for row in by] == ["top1", "top3", "top5"]
-    assert told.sections["notes"][-1] == "m: no odds ratio of top10: an arm is right in all cases or in none."
-    marginal = one.mean() / (1 - one.mean()) / (other.mean() / (1 - other.mean()))
-    assert by[0]["cases"] == 60
-    assert by[0]["state"] == one.mean()
-    assert 1 < by[0]["low"] < by[0]["odds ratio"] < by[0]["high"]
-    assert by[0]["odds ratio"] >= marginal * 0.99  # an effect within cases is no smaller than one over them
-    assert by[0]["p"] < 0.05
+    # twelve cases in which state alone is right to four: the closed form of two answers a case
+    assert by[0]["odds ratio"] == pytest.approx(3, rel=1e-3)
+    assert (by[0]["cases"], by[0]["state"], by[0]["plain_matched"]) == (46, 32 / 46, 24 / 46)
+    assert 0.9 < by[0]["low"] < 3 < by[0]["high"]
+    # Wald of the pairs' log odds ratio: sqrt(1/12 + 1/4) on the logit scale; three equal p stay as they are
+    assert by[0]["p"] == pytest.approx(2 * stats.norm.sf(math.log(3) / math.sqrt(1 / 12 + 1 / 4)), abs=0.01)
+    why = "all cases in which the arms differ are for one of them"
+    assert told.sections["notes"][-1] == f"m: no odds ratio of top10: {why}."
     few, same = book(), book()
-    figures.told(few, None, rows("state", one[:19]) + rows("plain_matched", other[:19]), [])
-    figures.told(same, None, rows("state", one) + rows("plain_matched", one), [])
+    figures.told(few, None, rows("state", one) + rows("plain_matched", other), [])
+    figures.told(same, None, rows("state", both) + rows("plain_matched", both), [])
     assert [one["title"] for one in few.sections["tables"]] == ["Cost of the arms"]
     assert same.sections["notes"][-1].endswith("both arms are right in the same cases.")
 

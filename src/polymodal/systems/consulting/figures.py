@@ -56,8 +56,7 @@ LOST = {
     "invalid": "had a picture that could not be read",
     "leak": "had a patient who named the diagnosis",
 }
-SHARES = ("gtpa1", "gtpa3", "telling")  # scores that are 0 or 1
-ENOUGH, WIDEST = 20, 50.0  # cases for a mixed logit; log odds beyond which its interval says nothing
+ENOUGH, NODES, WIDEST = 20, 61, 50.0  # of a mixed logit: cases, nodes, log odds that say nothing
 ROLES = ("patient", "rater")  # whose calls are booked beside the doctor's
 COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
 
@@ -296,7 +295,9 @@ def course(book: Book, name: str, rows: Sequence[Row], *, role: str, group: str,
     for key, (score, better) in SCORES.items():
         values = [float(row[key]) for row in rows if row.get(key) is not None]
         if values:
-            found = hits(values) if key in SHARES else m.mean(values, better=better)
+            yes = set(values) <= {0.0, 1.0}
+            share = m.proportion(int(sum(values)), len(values), better=better) if yes else None
+            found = share or m.mean(values, better=better)
             about: dict[str, Any] = {"role": role, "group": group, "label": f"{label}: {score}"}
             book.add(f"{name} {score}", found, minor=True, **about)
 
@@ -348,13 +349,19 @@ def odds(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
 
 
 def _slope(sides: Any) -> m.Estimate | str:
-    """The log odds ratio of two arms "2 n" on the same cases, or why there is none."""
-    if any(side.min() == side.max() for side in sides):
-        return "an arm is right in all cases or in none"
+    """The log odds ratio of two arms "2 n" on the same cases, or why there is none.
+
+    With two answers a case the ratio is that of the cases in which one arm alone is right (Neuhaus and others
+    1994), so without such cases on both sides it is not finite. Cases mostly differ far more than arms do,
+    which takes many nodes.
+    """
     if (sides[0] == sides[1]).all():
         return "both arms are right in the same cases"
+    if not (sides[0] > sides[1]).any() or not (sides[0] < sides[1]).any():
+        return "all cases in which the arms differ are for one of them"
     n = sides.shape[1]
-    slope = m.mixed_logit(sides.ravel(), np.repeat([1.0, 0.0], n), np.tile(np.arange(n), 2)).slope()
+    x, case = np.repeat([1.0, 0.0], n), np.tile(np.arange(n), 2)
+    slope = m.mixed_logit(sides.ravel(), x, case, nodes=NODES).slope()
     if slope.p is None or max(abs(slope.low), abs(slope.high)) > WIDEST:
         return "the arms are too far apart for an interval"
     return replace(slope, n_groups=n)
