@@ -1,4 +1,4 @@
-"""How a consultation went, in numbers: its differentials turn by turn, what was asked, what was heard.
+"""How a consultation went, in numbers: its course, what was asked, what was heard.
 
 Scores that a consultation has no ground for are left out: no red flag was due, no take was poor, the case
 has no tables.
