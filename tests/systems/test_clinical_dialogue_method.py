@@ -102,6 +102,8 @@ def test_every_transition_is_reached_and_no_other() -> None:
             chair.resume(replace(talk(ENV, doctor(), "c0")[2][-2], phase=phase, trail=(phase,)))
             chair(last)
             reached |= set(zip(chair.state.trail, chair.state.trail[1:], strict=False))
+    back = late.returned()
+    reached.add(back.trail[-2:])
     assert reached == {(one, to) for one, tos in TRANSITIONS.items() for to in tos}
     with pytest.raises(ValueError, match="no step from 'history' to 'plan'; known: present, validate"):
         State().moved("plan")

@@ -13,7 +13,7 @@ from polymodal.envs.clinic.state import Line, Ranked, State
 from polymodal.media import Invalid
 from polymodal.systems.clinical_dialogue import data, method, recipe
 from polymodal.systems.clinical_dialogue.method import Doctor, Plain
-from polymodal.systems.consulting import figures, places, rated, talked
+from polymodal.systems.consulting import figures, places, rated, seats, talked
 from polymodal.training.study import Book
 
 NAMES = ("Malar", "Malbec")
@@ -58,6 +58,7 @@ def written(root, splits, *, tables=True, extra=()):
         {"arm": ("foo",)},
         {"stop": 2.0},
         {"stop": float("nan")},
+        {"stop": "learned", "cost": 0.5},
         {"cost": float("inf")},
         {"cost": -1.0},
         {"cases": 0},
@@ -182,9 +183,10 @@ def test_a_rater_counts_a_talk_without_a_diagnosis_as_different(tmp_path):
     written(tmp_path, ["test"])
     _, (case,), _ = places.place(str(tmp_path), data.pocket(), 1, seed=0)
     config = recipe.Config(rater="scripted:say?text=yes", compat=True)
-    assert recipe.judged(config, believing("Malar"), case, None, None)["relation"] == "same"
-    assert recipe.judged(config, believing(), case, None, None)["relation"] == "different"
-    assert recipe.judged(config, believing("other"), case, None, None)["relation"] == "different"
+    for name, told in (("Malar", "same"), (None, "different"), ("other", "different")):
+        state = believing(*filter(None, [name]))
+        found = seats.judged(config, method, recipe.OSCE["rater"], state, case, None, None)
+        assert found["relation"] == told
 
 
 def test_replies_of_the_patients_and_the_raters_model_are_kept(tmp_path, monkeypatch):
@@ -197,10 +199,10 @@ def test_replies_of_the_patients_and_the_raters_model_are_kept(tmp_path, monkeyp
         return Babble()
 
     monkeypatch.setattr(places, "connect", connect)
-    monkeypatch.setattr(recipe, "connect", connect)
+    monkeypatch.setattr(seats, "connect", connect)
     config = recipe.Config(patient="openai:p@http://x", rater="openai:r@http://x")
     recipe.room(config, None, found, store=store)
-    recipe.judged(config, believing("Malar"), found[0], None, store)
+    seats.judged(config, method, recipe.OSCE["rater"], believing("Malar"), found[0], None, store)
     assert asked == [("openai:p@http://x", store), ("openai:r@http://x", store)]
 
 

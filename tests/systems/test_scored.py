@@ -244,14 +244,13 @@ def test_a_consultation_end_to_end_with_what_patient_and_rater_cost(tmp_path):
         chair = method.Doctor(model=scripted(CLINIC), turns=3, terms=[one.name for one in CLINIC.findings])
         talk = talked.held(room, chair, "c1", seed=0)
         assert room.patient is side
-        found.append(talked.row(talk, cases[1], CLINIC))
+        found.append(talked.row(talk) | talked.course(talk, cases[1], CLINIC))
     table, played = found
     assert "patient calls" not in table
     assert 0 < table["recall"] <= 1
     assert 0 < table["trajectory"] < 1
     assert played["patient calls"] == played["asked"] > 0
     assert "recall" not in played
-    assert talked.row(talk).keys() & {"ranks", "gtpa1"} == set()
     rater = talked.spent("rater", Usage(calls=1, cached=2, tokens_in=5, tokens_out=6))
     assert rater == {"rater calls": 3, "rater tokens": 11}
     told, more = book(), {"doctor": "m", "arm": "state", "tags": {}, "top1": 1}

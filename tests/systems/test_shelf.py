@@ -47,6 +47,8 @@ def test_aliases_lead_to_the_system() -> None:
         ("a,b", tuple[str, ...], ("a", "b")),
         ("1,2", tuple[int, ...], (1, 2)),
         ("random", Literal["speaker", "random"], "random"),
+        ("learned", float | Literal["learned"], "learned"),
+        ("0.9", float | Literal["learned"], 0.9),
     ],
 )
 def test_options_are_parsed_by_type(text: str, kind: Any, value: object) -> None:
@@ -100,3 +102,8 @@ def test_a_run_of_another_version_is_told_so():
     assert shelf.restored(recipe, {"arms": ["hard"]}).arms == ("hard",)
     with pytest.raises(ValueError, match=r"begun with a field 'lockd', which this version does not have"):
         shelf.restored(recipe, {"lockd": False})
+
+
+def test_a_word_in_place_of_a_number_is_told_which_would_do() -> None:
+    with pytest.raises(ValueError, match=r"'lerned'; learned would do"):
+        shelf.parse("lerned", float | Literal["learned"])

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from polymodal.metrics import Claim, Estimate
@@ -165,6 +166,14 @@ def parse(text: str, kind: Any) -> Any:
         if text not in options:
             raise ValueError(suggest(text, options))
         return text
+    if get_origin(kind) in (Union, UnionType):  # float | Literal["a"]
+        plain, words = options[0], get_args(options[1])
+        if text in words:
+            return text
+        try:
+            return parse(text, plain)
+        except ValueError as error:
+            raise ValueError(f"{error}; {', '.join(words)} would do") from None
     if kind is bool:
         if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise ValueError("expected true or false")

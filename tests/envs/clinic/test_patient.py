@@ -88,6 +88,16 @@ def test_the_complaint_the_answers_and_the_counts():
         env.reset(options={"ward": 1})
 
 
+def test_a_retake_at_a_later_visit_is_the_take_after_the_last_one():
+    env = Consultation(CASES)
+    for taken, shades in (({}, [1, 2]), ({"lesion": 0}, [2, 3]), ({"lesion": 1}, [3, None])):
+        env.reset(options={"case": 0, "taken": taken})
+        seen = [env.step(Retake("lesion"))[0]["image"] for _ in range(2)]
+        assert [int(one[0, 0, 0]) if one.size else None for one in seen] == shades
+    assert env.reset(options={"case": 0})[1]["retakes"] == 0
+    assert int(env.step(Retake("lesion"))[0]["image"][0, 0, 0]) == 1
+
+
 def test_pictures_takes_results_and_what_cannot_be_read():
     env = opened()
     shades = []

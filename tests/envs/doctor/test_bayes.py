@@ -11,7 +11,15 @@ import pytest
 from polymodal.envs.clinic import Close, Present, Reading, Retake, Shown
 from polymodal.envs.clinic.generated import Patients, drawn, patients
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.doctor import BayesDoctor, Outcome, Sight, concluded, inferred, ladder
+from polymodal.envs.doctor import (
+    BayesDoctor,
+    Outcome,
+    Sight,
+    concluded,
+    inferred,
+    ladder,
+    learned_stop,
+)
 from polymodal.envs.doctor.ladder import _said
 from polymodal.envs.play import play
 from polymodal.media import Image
@@ -81,6 +89,23 @@ def test_order_of_the_policies_and_what_stopping_saves() -> None:
         assert low(one, {**one, "show": "artefacts"}) > 0
     assert low({"turns": 14}, {"turns": 14, "tau": None}) > -0.02
     assert ran(turns=14).turns.mean() < 0.6 * ran(turns=14, tau=None).turns.mean()
+
+
+def test_a_learned_stop_saves_more_on_others_for_no_more_than_it_may_lose() -> None:
+    found = learned_stop(CLINIC, turns=10, seed=0, n=2_000)
+    assert 0.5 <= found.tau < 0.9 or found.epsilon > 0.01
+    group = drawn(CLINIC, 1_000, seed=5)  # not those that it learned from
+    usual, told = (ladder(CLINIC, group, seed=5, **how) for how in ({}, found._asdict()))
+    whole = ladder(CLINIC, group, seed=5, tau=None)
+    assert told.turns.mean() < 0.62 * whole.turns.mean() < usual.turns.mean()
+    assert difference(None, told.right * 1.0, whole.right * 1.0).low > -0.02
+    # what the stop was read off: the same consultations, cut where it would have stopped them
+    rows = np.arange(1_000)
+    assert (whole.course.right[rows, told.turns] == told.right).all()
+    assert (whole.course.belief[rows, told.turns] == told.p.max(axis=1)).all()
+    assert learned_stop(CLINIC, turns=3, seed=0, n=500, loss=-1.0) == (1.0, 0.0)  # then nobody is stopped
+    with pytest.raises(ValueError, match="turns=0"):
+        learned_stop(CLINIC, turns=0, seed=0)
 
 
 def test_inference_on_what_was_acquired_is_the_same_whoever_acquired_it() -> None:

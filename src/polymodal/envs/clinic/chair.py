@@ -34,6 +34,12 @@ ROLE = (
 )
 
 
+RETURNING = (
+    "The patient was here before: the lines of `talk` before the turn `visit.began`, and what was noted from "
+    "them, are of earlier visits and may have changed since; a `plan` is what was advised then."
+)
+
+
 class Spent(Exception):  # noqa: N818  the budget's end is no error
     """No further call can be made."""
 
@@ -50,6 +56,7 @@ class Chair:
         turns: questions, requests, retakes and answers at most.
         retakes: at most, in all.
         look: pictures go to the model as well.
+        memory: the state that an earlier visit of the same patient ended with; None begins without one.
         state: after the last turn.
         usage: of the last turn.
     """
@@ -61,13 +68,14 @@ class Chair:
     turns: int = 20
     retakes: int = 3
     look: bool = True
+    memory: State | None = None
     state: State = field(default_factory=State)
     usage: Usage = field(default_factory=Usage)
     seed: int = 0
 
     def start(self, *, seed: int = 0, goal: str = "") -> None:
-        """Begin a consultation."""
-        self.resume(State(), seed=seed)
+        """Begin a consultation: the next visit of a patient who is remembered."""
+        self.resume(self.memory.returned() if self.memory else State(), seed=seed)
 
     def resume(self, state: State, *, seed: int = 0) -> None:
         """Go on from a state: what follows is what would have followed."""
@@ -135,6 +143,8 @@ class Chair:
         block["left"] = {"questions": self._left, "retakes": self._retakes}
         block["talk"] = self.state.talk
         block["artefacts"] = self.state.artefacts
+        if len(self.state.visits) > 1:
+            block["visit"] = {"number": len(self.state.visits), "began": self.state.visits[-1]}
         if self._reading:
             found = [{"name": name, **place} for name, place in read_off(self._reading).items()]
             q = dict(zip(self._reading.classes, self._reading.q, strict=False))
@@ -149,9 +159,10 @@ class Chair:
     def _call(self, model: ChatModel, calls: Sequence[str], words: str, schema: Any) -> dict[str, Any] | None:
         """One schema-checked call with one re-ask; what fails is counted and None."""
         shown = (self._picture,) if self._picture and self.look else ()
-        told = words + "\n" + json.dumps(self._block(calls), default=plain, ensure_ascii=False)
+        lines = [words, *([RETURNING] if len(self.state.visits) > 1 else [])]
+        lines.append(json.dumps(self._block(calls), default=plain, ensure_ascii=False))
         seed = derived(*calls, len(self.state.talk), seed=self.seed)
-        asked = ask(model, system(ROLE), user(told, *shown), schema=schema, seed=seed)
+        asked = ask(model, system(ROLE), user("\n".join(lines), *shown), schema=schema, seed=seed)
         self.usage += asked.usage
         spent = asked.usage.tokens_in + asked.usage.tokens_out
         self.state = self.state.counted(calls=asked.usage.calls + asked.usage.cached, tokens=spent)

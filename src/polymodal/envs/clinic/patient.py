@@ -70,7 +70,8 @@ def spoken(value: str) -> str:
 class Consultation(gymnasium.Env[Heard, Action]):
     """A patient at each reset; `Close` ends the episode.
 
-    `reset(options={"case": ...})` asks for a certain case by its id or index; else the seed draws one. `info`
+    `reset(options={"case": ...})` asks for a certain case by its id or index; else the seed draws one. Where
+    `taken` tells the last take by kind, from an earlier visit, a retake is the one after it. `info`
     holds the case's id and counts: asked, requested, retakes, invalid (pictures that could not be read),
     not_done, leak (the patient's words held the diagnosis), presented. No observation holds the case's
     diagnosis or the truth of a picture, unless the case's own sentences do.
@@ -139,12 +140,13 @@ class Consultation(gymnasium.Env[Heard, Action]):
         """
         super().reset(seed=seed)
         options = options or {}
-        if unknown := options.keys() - {"case"}:
-            raise ValueError(f"option {sorted(unknown)[0]!r} is not known; known: case")
+        if unknown := options.keys() - {"case", "taken"}:
+            raise ValueError(f"option {sorted(unknown)[0]!r} is not known; known: case, taken")
         index = int(self.np_random.integers(len(self.cases)))
         self._seed = int(self.np_random.integers(2**31))
         self.case = case = self.cases[self._index(options["case"]) if "case" in options else index]
-        self._open, self._count, self._put, self._taken = True, Counter(), Counter(), {}
+        self._open, self._count, self._put = True, Counter(), Counter()
+        self._taken = {str(kind): int(take) for kind, take in options.get("taken", {}).items()}
         self._listen(case.initial)
         value = case.findings.get(case.complaint, "") if case.complaint else ""
         return heard(case.initial, finding=case.complaint, value=value), self._info()

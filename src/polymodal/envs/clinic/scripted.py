@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from jaxtyping import Float
 
 from polymodal.chat import ChatModel, Scripted, said, uniform
 from polymodal.envs.clinic.evidence import information, word_for
-from polymodal.envs.clinic.patient import spoken
+from polymodal.envs.clinic.patient import RETAKES, spoken
 from polymodal.envs.clinic.state import Line, status_of
 from polymodal.envs.clinic.table import UNSURE, Clinic
 from polymodal.media import Message
@@ -138,7 +139,7 @@ class _Mind:
         p, known = self._posterior(self._noted(block)), self._noted(block)
         told = [self._index(row["name"]) for row in block["differential"]]
         gaps = []
-        for gain, kind, name, table in self._wanted(p, known, block["left"]["retakes"])[:5]:
+        for gain, kind, name, table in self._wanted(p, known, block)[:5]:
             words = {
                 row["name"]: [word_for(x) for x in table[d]]
                 for row, d in zip(block["differential"], told, strict=True)
@@ -167,7 +168,7 @@ class _Mind:
         p, three = self._posterior(known), np.zeros(len(self.clinic.diseases))
         top = np.argsort(-p, kind="stable")[:3]
         three[top] = p[top] / p[top].sum()
-        wanted = self._wanted(three, known, block["left"]["retakes"])
+        wanted = self._wanted(three, known, block)
         return self._asked(wanted[0][2], block) if wanted else self._reply({**block, "gaps": []}, call)
 
     def _plan(self, block: dict[str, Any], call: int) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class _Mind:
         if concluding:
             rows = self._ranked(p, call)
             return {"differential": rows, "plan": f"For research, not for care. Plan for {rows[0]['name']}."}
-        wanted = self._wanted(p, known, block["left"]["retakes"])
+        wanted = self._wanted(p, known, block)
         if p.max() >= self.stop or not wanted:
             return {"act": "diagnose"}
         return self._asked(wanted[0][2], block)
@@ -208,15 +209,16 @@ class _Mind:
         return {"act": "ask", "text": text, "about": name}
 
     def _wanted(
-        self, p: Float[np.ndarray, " d"], known: Known, retakes: int
+        self, p: Float[np.ndarray, " d"], known: Known, block: Mapping[str, Any]
     ) -> list[tuple[float, str, str, Float[np.ndarray, "d s"]]]:
         """What is not known and worth knowing: gain, kind, name, P(answer | disease); the best first."""
-        found = []
+        found, shown = [], Counter(one["kind"] for one in block["artefacts"])
         for j, one in enumerate(self.clinic.findings):
             if one.name not in known:
                 found.append(("text", one.name, self.clinic.answers[:, :, j].T))
         for kind in (one.kind for one in self.clinic.artefacts):
-            if kind not in known or (known[kind][1] != "good" and retakes > 0):
+            more = block["left"]["retakes"] > 0 and shown[kind] <= RETAKES
+            if kind not in known or (known[kind][1] != "good" and more):
                 table = self.clinic.shows[kind] @ _confusion(self.clinic.shows[kind].shape[1], 0.86)
                 found.append(("artefact", kind, table))
         gains = [(information(p, table), kind, name, table) for kind, name, table in found]

@@ -22,7 +22,7 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "present": frozenset({"plan", "history", "closed"}),  # closed: the budget is spent
     "plan": frozenset({"followup", "history", "closed"}),
     "followup": frozenset({"closed", "history"}),
-    "closed": frozenset(),
+    "closed": frozenset({"history"}),  # the next visit, see `State.returned`
 }
 
 
@@ -103,7 +103,8 @@ class State:
         sources: what the plan rests on.
         flags: what a reader of the record should know: cut, reopened.
         counts: of questions, retakes, calls, tokens, invalid replies and the like.
-        talk: turn by turn.
+        talk: turn by turn, over all visits.
+        visits: the turn with which each visit began.
     """
 
     phase: str = "history"
@@ -118,6 +119,7 @@ class State:
     flags: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     talk: tuple[Line, ...] = ()
+    visits: tuple[int, ...] = (0,)
 
     def to_json(self) -> str:
         """One line of JSON; equal states give equal bytes."""
@@ -153,6 +155,25 @@ class State:
             known = ", ".join(sorted(TRANSITIONS.get(self.phase, ()))) or "none"
             raise ValueError(f"no step from {self.phase!r} to {phase!r}; known: {known}")
         return replace(self, phase=phase, trail=(*self.trail, phase))
+
+    def returned(self) -> State:
+        """The state with which the next visit begins: what is known and what was advised, and the whole talk.
+
+        Counts and flags are of a visit and begin anew. A visit that was broken off may have left a question
+        without its answer; it is marked in the talk, so that no later words pass for that answer.
+        """
+        talk = self.talk
+        if talk and not talk[-1].reply.startswith("["):
+            talk = (*talk[:-1], replace(talk[-1], reply=f"[unanswered] {talk[-1].reply}"))
+        trail, visits = (*self.trail, "history"), (*self.visits, len(talk))
+        return replace(self, phase="history", trail=trail, flags=(), counts={}, talk=talk, visits=visits)
+
+    def takes(self) -> dict[str, int]:
+        """By kind of artefact, the take that was shown last; 0 is the first."""
+        shown: dict[str, set[str]] = {}
+        for one in self.artefacts:
+            shown.setdefault(one.kind, set()).add(one.digest)
+        return {kind: len(digests) - 1 for kind, digests in shown.items()}
 
     def counted(self, **more: int) -> State:
         """The state with counts raised."""

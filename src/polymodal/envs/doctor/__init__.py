@@ -19,10 +19,12 @@ from polymodal.envs.doctor.beliefs import (
     update,
 )
 from polymodal.envs.doctor.ladder import Outcome, ladder
+from polymodal.envs.doctor.stopping import Stop, learned_stop
 
 # fmt: off
 __all__ = [
-    "EPSILON", "FLOOR", "POLICIES", "RETAKES", "BayesDoctor", "Beds", "Choices", "Outcome", "Sight",
-    "concluded", "flagged", "foreseen", "gain_of", "gains", "inferred", "ladder", "scored", "top", "update",
+    "EPSILON", "FLOOR", "POLICIES", "RETAKES", "BayesDoctor", "Beds", "Choices", "Outcome", "Sight", "Stop",
+    "concluded", "flagged", "foreseen", "gain_of", "gains", "inferred", "ladder", "learned_stop",
+    "scored", "top", "update",
 ]
 # fmt: on

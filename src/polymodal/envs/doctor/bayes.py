@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.envs.clinic import UNSURE, Ask, Close, Present, Request, Retake
-from polymodal.envs.doctor.beliefs import POLICIES, RETAKES, Beds, Sight, inferred
+from polymodal.envs.doctor.beliefs import EPSILON, POLICIES, RETAKES, Beds, Sight, inferred
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Action, Clinic, Heard, Reader
@@ -33,6 +33,7 @@ class BayesDoctor:
         policy: one of `POLICIES`.
         turns: questions, artefacts and retakes at most.
         tau: belief that is enough; None asks until the budget is spent.
+        epsilon: nats below which no question is worth its turn.
         weight: of a question's cost, lambda.
         hard: whether the class that a reader says counts, by the confusion of its quality, not `Reading.q`.
         retakes: of a poor or unreadable take.
@@ -52,6 +53,7 @@ class BayesDoctor:
         policy: str = "eig",
         turns: int = 10,
         tau: float | None = 0.90,
+        epsilon: float = EPSILON,
         weight: float = 0.0,
         hard: bool = False,
         retakes: int = RETAKES,
@@ -66,7 +68,8 @@ class BayesDoctor:
         self.clinic, self.readers = clinic, dict(readers or {})
         known = dict(sights or {})
         self.sights = [known.get(one.kind, Sight.ideal(len(one.classes))) for one in clinic.artefacts]
-        self.policy, self.turns, self.tau, self.weight = policy, turns, tau, weight
+        self.policy, self.turns, self.weight = policy, turns, weight
+        self.tau, self.epsilon = tau, epsilon
         self.hard, self.retakes, self.validate = hard, retakes, validate
         self._allowed = np.array(
             [questions] * len(clinic.findings) + [kind in self.readers for kind in kinds]
@@ -140,7 +143,7 @@ class BayesDoctor:
 
         def chosen(tau: float | None, leading: int) -> int:
             found = self.beds.choose(
-                rows, policy=self.policy, tau=tau, weight=self.weight,
+                rows, policy=self.policy, tau=tau, epsilon=self.epsilon, weight=self.weight,
                 order=self._order, allowed=self._allowed, leading=leading,
             )  # fmt: skip
             return int(found[0])

@@ -202,17 +202,18 @@ def _column(
     flags: Float[np.ndarray, "n a"],
     p: Beliefs,
     tau: float | None,
-) -> Int[np.ndarray, " n"]:
-    """The best free column, flags first; -1 to stop."""
+    epsilon: float,
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The best free column, flags first, -1 to stop; and the best gain, infinite where a flag is due."""
     flags = np.where(free, flags, 0.0)
     # Equal scores must stay equal whatever the order of sums, or a replay may ask another question.
     score = np.where(free, choices.score.round(12), -np.inf)
     column = np.where(flags > 0, 1e9 + flags, score).argmax(axis=1)
+    due, best = flags.any(axis=1), np.where(free, choices.gain, -np.inf).max(axis=1)
     done = ~free.any(axis=1)
     if tau is not None:
-        best = np.where(free, choices.gain, -np.inf).max(axis=1)
-        done |= ((p.max(axis=1) >= tau) | (best < EPSILON)) & ~flags.any(axis=1)
-    return np.where(done, -1, column)
+        done |= ((p.max(axis=1) >= tau) | (best < epsilon)) & ~due
+    return np.where(done, -1, column), np.where(due, np.inf, best)
 
 
 def _shown(
@@ -253,6 +254,8 @@ class Beds:
         asked: "n j", questions put.
         takes: "n k", takes shown; a retake competes with the questions while the last one is `worn`.
         worn: "n k", whether the last take was poor.
+        gain: " n", of the best that could be asked when it was chosen last, less its cost; infinite where a
+            red flag was due.
         impossible: " n", whether some evidence was.
     """
 
@@ -266,6 +269,7 @@ class Beds:
         self.takes = np.zeros((n, len(clinic.artefacts)), dtype=int)
         self.worn = np.zeros((n, len(clinic.artefacts)), dtype=bool)
         self.impossible = np.zeros(n, dtype=bool)
+        self.gain = np.full(n, np.inf)
 
     def answer(self, rows: Int[np.ndarray, " m"], j: Int[np.ndarray, " m"], s: Int[np.ndarray, " m"]) -> None:
         """Patients `rows` answer questions `j` with rows `s` of the table."""
@@ -297,6 +301,7 @@ class Beds:
         *,
         policy: str = "eig",
         tau: float | None = 0.90,
+        epsilon: float = EPSILON,
         weight: float = 0.0,
         order: Float[np.ndarray, "n a"] | None = None,
         allowed: Bool[np.ndarray, " a"] | None = None,
@@ -304,13 +309,14 @@ class Beds:
     ) -> Int[np.ndarray, " m"]:
         """The next question or artefact of patients `rows`, as a column; -1 to stop.
 
-        Asking stops at a belief of tau, where no gain reaches .01, and where nothing is left; tau None leaves
-        only the last. A red flag that is due is asked first, and before stopping.
+        Asking stops at a belief of tau, where no gain reaches epsilon, and where nothing is left; tau None
+        leaves only the last. A red flag that is due is asked first, and before stopping.
 
         Args:
             rows: patients.
             policy: as in `scored`, as are weight and order (a row for every patient).
             tau: belief that is enough.
+            epsilon: nats below which no question is worth its turn.
             weight: of cost.
             order: of the policy `random`.
             allowed: columns that may be chosen; all by default.
@@ -330,7 +336,8 @@ class Beds:
                 order=None if order is None else order[some],
             )
             free = self.free(some) if allowed is None else self.free(some) & allowed
-            found[i : i + BLOCK] = _column(choices, free, flagged(self.clinic, believed), believed, tau)
+            flags = flagged(self.clinic, believed)
+            found[i : i + BLOCK], self.gain[some] = _column(choices, free, flags, believed, tau, epsilon)
         return found
 
     def free(self, rows: Int[np.ndarray, " m"]) -> Bool[np.ndarray, "m a"]:

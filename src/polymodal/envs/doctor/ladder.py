@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polymodal.envs.doctor.beliefs import RETAKES, Beds, Sight
+from polymodal.envs.doctor.beliefs import EPSILON, RETAKES, Beds, Sight
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
     from polymodal.envs.clinic.generated import Patients
 
 SHOW = ("all", "text", "artefacts", "shuffled")
+
+
+class Course(NamedTuple):
+    """What was known before each turn, and after the last: "n t+1" each."""
+
+    belief: Float[np.ndarray, "n s"]  # in the likeliest disease
+    gain: Float[np.ndarray, "n s"]  # of the best that could be asked; infinite where a red flag was due
+    right: Bool[np.ndarray, "n s"]  # whether the likeliest disease was the patient's
 
 
 class Outcome(NamedTuple):
@@ -25,6 +33,7 @@ class Outcome(NamedTuple):
     turns: Int[np.ndarray, " n"]
     answers: Int[np.ndarray, "n j"]  # -1 where not asked
     seen: list[Float[np.ndarray, "n c"]]
+    course: Course
 
 
 def ladder(
@@ -35,6 +44,7 @@ def ladder(
     turns: int = 10,
     policy: str = "eig",
     tau: float | None = 0.90,
+    epsilon: float = EPSILON,
     retakes: int = 0,
     show: str = "all",
     quality: bool = True,
@@ -52,6 +62,7 @@ def ladder(
         turns: budget of each consultation; `none` takes none, `all` as many as there are.
         policy: as in `scored`.
         tau: belief that is enough; None never stops before the budget.
+        epsilon: nats below which no question is worth its turn.
         retakes: how often a poor take may be made again, as far as takes were drawn.
         show: `all`, `text` (no artefacts), `artefacts` (no questions) or `shuffled` (the next patient's).
         quality: whether the quality of a take is known; else all are read by the mixed confusion.
@@ -76,10 +87,12 @@ def ladder(
     beds.answer(live, patients.complaint, np.zeros(n, dtype=int))
     spent = np.zeros(n, dtype=int)
     limit = {"none": 0, "all": allowed.size * (1 + RETAKES)}.get(policy, turns)
+    stop: dict[str, Any] = {"tau": None if policy == "all" else tau, "epsilon": epsilon}
+    course = []
     for _ in range(limit):
-        column = beds.choose(
-            live, policy=policy, tau=None if policy == "all" else tau, order=order, allowed=allowed
-        )
+        before = beds.p.max(axis=1), beds.p.argmax(axis=1) == patients.disease
+        column = beds.choose(live, policy=policy, order=order, allowed=allowed, **stop)
+        course.append((before[0], beds.gain.copy(), before[1]))
         live, column = live[column >= 0], column[column >= 0]
         if not len(live):
             break
@@ -94,7 +107,9 @@ def ladder(
             evidence = sight.hard(read, worn) if quality else sight.mixed[:, read].T
             beds.show(rows, k, evidence, worn & quality)
     right = beds.p.argmax(axis=1) == patients.disease
-    return Outcome(beds.p, right, spent, np.where(beds.asked, patients.answers, -1), beds.seen)
+    course.append((beds.p.max(axis=1), beds.gain.copy(), right))
+    told = Course(*(np.stack(column, axis=1) for column in zip(*course, strict=True)))
+    return Outcome(beds.p, right, spent, np.where(beds.asked, patients.answers, -1), beds.seen, told)
 
 
 def _said(rng: np.random.Generator, patients: Patients, sights: Sequence[Sight]) -> Int[np.ndarray, "n k t"]:

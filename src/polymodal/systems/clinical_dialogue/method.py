@@ -59,6 +59,7 @@ SEPARATING, HITS = 3, 4  # questions of the validation; passages for a plan
 UNLIKELY = 0.1  # P(finding | first disease) below which a late finding reopens the history
 ANYTHING = "Is there anything else that you have noticed?"
 RECORDED = ("phase", "profile", "differential", "plan", "sources", "artefacts", "flags", "counts")
+UNTOLD = ("trail", "counts", "visits")  # fields of a state that stand in no prompt
 MOST_VOTES = 200  # of one poll
 NO_PLAN = "No plan could be made from this talk."
 
@@ -147,7 +148,7 @@ class Doctor(Chair):
         return otherwise if data is None else bool(data[stage])
 
     def _block(self, calls: Sequence[str]) -> dict[str, Any]:
-        kept = {name: value for name, value in plain(self.state).items() if name not in ("trail", "counts")}
+        kept = {name: value for name, value in plain(self.state).items() if name not in UNTOLD}
         now = {"heard": self.state.talk[-1], "library": self._library, "gap": self.gap}
         return {**super()._block(calls), **kept, **now}
 

@@ -5,37 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polymodal.chat import Budget, ChatModel, connect, ordered, uniform
+from polymodal.chat import connect, ordered
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case, Clinic
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.clinic.state import State
-from polymodal.envs.doctor import BayesDoctor
+from polymodal.envs.doctor import RETAKES, BayesDoctor, learned_stop
 from polymodal.metrics import Claim, Estimate, above, below, every, inside
-from polymodal.metrics.acting import top_k
 from polymodal.systems.clinical_dialogue import data, method
-from polymodal.systems.consulting import climbing, figures, pictured, places, rated, talked, written
+from polymodal.systems.consulting import (
+    climbing,
+    figures,
+    pictured,
+    places,
+    rated,
+    seats,
+    talked,
+    visits,
+    written,
+)
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
     from polymodal.runs import Run
 
 LABEL = "For research, not for care: simulated patients, invented diseases, no advice for anybody."
-FORGETS, SLIPS, MINDS = "scripted:clinic?span=4", "scripted:clinic?slip=0.3", "scripted:clinic"
-CLAIMING = "scripted:clinic?unsupported=0.1"
-CHUNK, SEEN, SPOKEN = 20, 12, 60  # cases of a job; talks of an arm in the report; cases of a script
-ARMS: Mapping[str, Mapping[str, Sequence[str]]] = {  # of a chat model, and what may be said of them
-    "state": {"gap": ("model", "eig"), "calls": ("five", "merged")},
-    **{name: {} for name in ("plain", "plain_matched")},
-    **{name: {"gap": ("model", "eig")} for name in ("scrambled", "late", "rigid")},
-}
-TOP = (1, 3, 5, 10)
+CHUNK, SPOKEN = 20, 60  # cases of a job; cases of a script
 OSCE = json.loads(Path(__file__).with_name("osce.json").read_text(encoding="utf-8"))
 
 
@@ -47,10 +47,12 @@ class Config:
         data: a clinic (clinic.json, cases.jsonl), DDXPlus, symptom goals, AgentClinic; None generates.
         doctor: `bayes`, `bayes:OUT` (an earlier run's readers), and models as strings for `chat.connect`.
         patient: `auto` (table, or lexical where cases are written), `table`, `lexical` or a model.
-        rater: `rule` (names compared), or a model, which also scores the axes of the OSCE rubric.
-        arm: of the models: those of ARMS, with options as `state?gap=eig&calls=merged`.
+        rater: `rule` (names compared); a model, which also scores the axes of the OSCE rubric; or what people
+            said of an earlier run's talks, `people:EXPORT`.
+        arm: of the models: those of seats.ARMS, with options as `state?gap=eig&calls=merged`, and
+            `state?memory=OUT`, which begins with what an earlier run kept of the case.
         turns: budgets of the exact doctor; the middle one is every other consultation's.
-        stop: belief at which the exact doctor asks no more.
+        stop: belief at which the exact doctor asks no more; or `learned`, on patients of its own tables.
         cost: weight of a question's cost against its information.
         reopen: a late finding leads the models back to the history.
         manner: of the patient: plain, vague, withholding, contradicting, anxious.
@@ -63,12 +65,14 @@ class Config:
     """
 
     data: str | None = None
-    doctor: tuple[str, ...] = ("bayes", FORGETS, SLIPS, MINDS)
+    doctor: tuple[str, ...] = ("bayes", seats.FORGETS, seats.SLIPS, seats.MINDS)
     patient: str = "auto"
     rater: str = "rule"
-    arm: tuple[str, ...] = ("state", "plain", "plain_matched", "scrambled", "late", "rigid")
+    arm: tuple[str, ...] = (
+        "state", "plain", "plain_matched", "scrambled", "late", "rigid", "again", "forgotten",
+    )  # fmt: skip
     turns: tuple[int, ...] = (6, 10, 14)
-    stop: float = 0.9
+    stop: float | Literal["learned"] = 0.9
     cost: float = 0.0
     reopen: bool = True
     manner: Literal["plain", "vague", "withholding", "contradicting", "anxious"] = "plain"
@@ -83,7 +87,7 @@ class Config:
         """Raises ValueError for what cannot be used, FileNotFoundError for no library."""
         places.allowed(self)
         for arm in self.arm:
-            parsed(arm)
+            seats.parsed(arm)
 
 
 def tiny() -> Config:
@@ -97,8 +101,14 @@ def full() -> Config:
 
 
 T = climbing.BUDGETS
-STOPPED: tuple[tuple[Any, str, float], ...] = ((above, "turns saved", 0.15), (below, "lost by it", 0.03))
-SPARED: tuple[tuple[Any, str, float], ...] = ((above, "turns saved", 0.4), (below, "lost by it", 0.02))
+
+
+def stops(budgets: Sequence[int], how: str, *, saved: float, lost: float) -> Any:
+    """Whether stopping saves a share of the turns and loses less than so much accuracy, at every budget."""
+    held = [above(f"T={t}: turns saved by stopping{how}", saved) for t in budgets]
+    return every(*held, *[below(f"T={t}: accuracy lost by stopping{how}", lost) for t in budgets])
+
+
 CLAIMS = (
     Claim(
         "state-aware beats plain prompting (at equal calls; the model forgets)", "-, not at equal calls",
@@ -119,19 +129,19 @@ CLAIMS = (
     ),
     Claim("retakes flatten the quality curve", "-", above("poor 0 to .6: loss saved by retakes", 0)),
     Claim(
-        "stopping by confidence saves 15 % of the turns", "-",
-        every(*[f(f"T={t}: {x}", y) for t in T for f, x, y in STOPPED]),
+        "stopping by confidence saves 15 % of the turns (as learned on other patients)", "-",
+        stops(T, ", learned", saved=0.15, lost=0.03),
     ),
-    Claim(
-        "it saves 40 % of them for 2 points", "ours",
-        every(*[f(f"T={t}: {x}", y) for t in T for f, x, y in SPARED]),
-    ),
+    Claim("stopping at a belief of .90 does", "-", stops(T, "", saved=0.15, lost=0.03)),
+    Claim("a learned stop saves 40 % for 2 points", "ours", stops(T[1:], ", learned", saved=0.4, lost=0.02)),
+    Claim("of 6 turns too", "ours", stops(T[:1], ", learned", saved=0.4, lost=0.02)),
     Claim("pictures that are drawn and read are needed too", "-", every(*[
         above(f"read: multimodal - {arm}", 0) for arm in ("text", "artefacts", "shuffled")])),
     Claim("unsupported claims are all found, without false alarm", "-", every(
         inside("planted claims found", 1), inside("false alarms", 0))),
     Claim("late news reopens the history, and only where it may", "ours", every(
         inside("late: reopened and minded", 1), inside("rigid: reopened", 0))),
+    Claim("what is kept of a visit makes the next one righter", "ours", above("again - forgotten, top-1", 0)),
     Claim("doctors and patients prefer it", "29 of 32 axes, 7 of 9 multimodal", above("people: axes", 0.5)),
 )  # fmt: skip
 
@@ -150,6 +160,9 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
     clinic, found, lost = place(config)
     asked = doctors(config, clinic), (config.patient, config.rater)
     places.checked(*asked, clinic, folder=earlier(config), texts_at=config.library)
+    for at in filter(None, (seats.parsed(arm)[1].get("memory") for arm in config.arm)):
+        for spec in set(asked[0]) - {seats.CLAIMING}:
+            visits.remembered(at, spec)
     told = places.about(config, clinic, data.pocket(), len(found))
     book.sections["about"] = {"text": told, "warning": LABEL}
     if config.data is None:
@@ -161,6 +174,8 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         climbing.climbed({k: x for k, x in made.items() if k.startswith("ladder")}, config.turns, book)
         figures.read(book, {k: x for k, x in made.items() if k.startswith("reader")})
     consulted(config, run, book, clinic, len(found))
+    if config.rater.startswith(rated.PEOPLE):
+        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)))
     book.sections["invalid"] = [
         {"reason": f"case: {why}", "n": n, "first": next(x.where for x in lost if x.reason == why)}
         for why, n in Counter(one.reason for one in lost).items()
@@ -204,7 +219,15 @@ def policy(config: Config) -> BayesDoctor:
     if clinic is None:
         raise ValueError("written cases have no tables, which the doctor without a language model needs")
     readers, sights = places.known(clinic, data.pocket(), earlier(config))
-    return BayesDoctor(clinic, readers, sights, turns=middle(config), tau=config.stop, weight=config.cost)
+    how: dict[str, Any] = {"turns": middle(config), "weight": config.cost, **stop(config, clinic)}
+    return BayesDoctor(clinic, readers, sights, **how)
+
+
+def stop(config: Config, clinic: Clinic) -> dict[str, Any]:
+    """When the exact doctor asks no more, as `BayesDoctor` takes it."""
+    if config.stop == "learned":
+        return learned_stop(clinic, turns=middle(config), retakes=RETAKES, seed=config.seed)._asdict()
+    return {"tau": config.stop}
 
 
 def earlier(config: Config) -> str | None:
@@ -241,6 +264,7 @@ def consulted(config: Config, run: Run, book: Book, clinic: Clinic | None, n: in
     if gathered["kept"]:
         run.trace("transcripts.jsonl", [line for one in gathered["kept"] for line in talked.lines(one)])
         run.table("records.jsonl", gathered["records"])
+        run.table("states.jsonl", visits.snapshots(gathered["kept"], gathered["records"]))
     book.sections["conversations"] = [talked.shown(talk, run) for talk in gathered["talks"]]
     made = {} if clinic is None else {"clinic.json": json.dumps(files.to_json(clinic)).encode()}
     run.files("study", {"osce.json": json.dumps(OSCE, ensure_ascii=False).encode(), **made})
@@ -261,7 +285,7 @@ def held(config: Config, folder: str, first: int, last: int) -> dict[str, list[A
     out: dict[str, list[Any]] = {name: [] for name in ("rows", "looked", "kept", "records", "talks")}
     if clinic is not None and any(one.startswith("bayes") for one in config.doctor):
         how: dict[str, Any] = {"weight": config.cost, "manner": config.manner, "compat": config.compat}
-        setting = pictured.Setting(turns=middle(config), tau=config.stop, **how)
+        setting = pictured.Setting(turns=middle(config), **stop(config, clinic), **how)
         arms = [one for one in pictured.ARMS if len(some) > 1 or one != "shuffled"] if seen[0] else ["text"]
         rows = pictured.consulted(clinic, some, seen, setting, arms=arms, seed=config.seed)
         out["rows"] += [{"doctor": "bayes", **row} for row in rows]
@@ -274,7 +298,11 @@ def held(config: Config, folder: str, first: int, last: int) -> dict[str, list[A
         for spec in doctors(config, clinic):
             model = connect(spec, scripts=places.scripts(clinic), store=store)
             script = spec.startswith("scripted:")
-            talk = partial(talks, config, spec, model, clinic, some, (seen, store), {}, first)
+            asked = seats.Seats(
+                config=config, method=method, rubric=OSCE["rater"], spec=spec, model=model, clinic=clinic,
+                cases=some, seen=seen, store=store, turns=middle(config),
+            )  # fmt: skip
+            talk = partial(asked.talks, first=first)
             wanted = range(min(len(some), max(0, SPOKEN - first)) if script else len(some))
             for one in ordered(talk, wanted, threads=1 if script else 4):
                 for name, values in one.items():
@@ -285,113 +313,5 @@ def held(config: Config, folder: str, first: int, last: int) -> dict[str, list[A
 def doctors(config: Config, clinic: Clinic | None) -> list[str]:
     """The chat models in the chair; the scripted mind needs tables."""
     models = [one for one in config.doctor if one.partition(":")[0] != "bayes"]
-    models += [CLAIMING] if config.data is None and MINDS in models else []
-    return [one for one in models if clinic is not None or not one.startswith(MINDS)]
-
-
-def talks(
-    config: Config,
-    spec: str,
-    model: ChatModel,
-    clinic: Clinic | None,
-    some: Sequence[Case],
-    seen: Any,
-    begun: dict[Any, talked.Held],
-    first: int,
-    i: int,
-) -> dict[str, list[Any]]:
-    """One case before one model in its arms: rows, and of the first cases the talks whole."""
-    out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
-    for arm in config.arm if spec != CLAIMING else ("state",):
-        name, _ = parsed(arm)
-        news = spec == MINDS and uniform("late", some[i].id) * talked.EVERY < 1  # of some patients
-        alone = spec in (MINDS, SLIPS) or len(some) < 2
-        if (name in ("late", "rigid") and not news) or (name == "scrambled" and alone):
-            continue
-        found = sat(config, arm, model, clinic, some, seen, begun, i)
-        row = {"doctor": spec, "arm": arm, **talked.row(found), "tags": dict(some[i].tags)}
-        row |= judged(config, found.states[-1] if found.states else State(), some[i], clinic, seen[1])
-        if found.states and clinic is not None:
-            p = talked.acquired(clinic, found.states[-1], seen[0])
-            row["acquired"] = top_k(some[i].diagnosis, sorted(p, key=lambda one: -p[one]), 1)
-        out["rows"].append(row)
-        whole = first + i < SEEN and spec != CLAIMING
-        if found.states and (whole or not spec.startswith("scripted:")):
-            out["kept"].append(talked.kept(found))
-            told = method.record(found.states[-1])
-            out["records"].append({"case": some[i].id, "doctor": spec, "arm": arm} | told)
-        if whole and found.states:
-            tags = {"subject": f"{spec} {arm}", "item": some[i].id, "right": float(row["right"])}
-            whole_ = {"turns": talked.spoken(found), "tables": talked.noted(found.states[-1])}
-            out["talks"].append({"id": f"{spec} {arm} {some[i].id}", "tags": tags} | whole_)
-    return out
-
-
-def sat(
-    config: Config,
-    arm: str,
-    model: ChatModel,
-    clinic: Clinic | None,
-    some: Sequence[Case],
-    seen: Any,
-    begun: dict[Any, talked.Held],
-    i: int,
-) -> talked.Held:
-    """A case in an arm; `begun` keeps the state's, which a matched budget and a scrambled state need."""
-    name, options = parsed(arm)
-    late = name in ("late", "rigid")
-    if name == "state" and (arm, i) in begun:
-        return begun[arm, i]
-    turns = middle(config) * (1 + late)  # news that comes when no turn is left reopens nothing
-    base: dict[str, Any] = {"model": model, "readers": seen[0][0], "turns": turns}
-    base["kinds"] = [one.kind for one in clinic.artefacts] if clinic else [*some[i].artefacts]
-    base["terms"] = [one.name for one in clinic.findings] if clinic else []
-    if name in ("plain", "plain_matched"):
-        spent = sat(config, "state", model, clinic, some, seen, begun, i) if name != "plain" else None
-        counts = spent.states[-1].counts if spent and spent.states else {}
-        limit = Budget(calls=counts.get("calls"), tokens=counts.get("tokens") or None) if spent else None
-        chair: Any = method.Plain(**base, budget=limit)
-    else:
-        search = places.texts(config.library).search if config.library else None
-        swap = None
-        if name == "scrambled":
-            other = sat(config, "state", model, clinic, some, seen, begun, (i + 1) % len(some))
-            swap = method.scrambled(other.states)
-        again = config.reopen and name != "rigid"
-        chair = method.Doctor(**base, search=search, reopen=again, swap=swap, **options)
-    where = room(config, clinic, some, talked.Late if late else Consultation, seen[1])
-    found = talked.held(where, chair, some[i].id, seed=config.seed)
-    if name == "state":
-        begun[arm, i] = found
-    return found
-
-
-def judged(config: Config, state: State, case: Case, clinic: Any, store: Any) -> dict[str, Any]:
-    """Whether the diagnosis is among the first k told, by name; and what a rating model says, by axis."""
-    p = {one.name: one.p for one in state.differential}
-    aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
-    listed = sorted((name for name in p if name != "other"), key=lambda name: -p[name])
-    told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
-    if config.rater == "rule":
-        return told
-    rater, ways = connect(config.rater, store=store), {"compat": config.compat}
-    first = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways) if listed else None
-    told["relation"] = first if listed else "different"
-    return told | rated.rated(rater, OSCE["rater"], method.messages(state), case, seed=config.seed)
-
-
-def parsed(arm: str) -> tuple[str, dict[str, Any]]:
-    """`state?gap=eig&calls=merged` as its name and options.
-
-    Raises:
-        ValueError: an unknown arm or option.
-    """
-    name, _, rest = arm.partition("?")
-    options: dict[str, Any] = dict(pair.partition("=")[::2] for pair in rest.split("&") if pair)
-    if name not in ARMS:
-        raise ValueError(f"arm={arm}: unknown; known: {', '.join(ARMS)}")
-    for key, value in options.items():
-        if value not in ARMS[name].get(key, ()):
-            known = " ".join(f"{k}={'|'.join(v)}" for k, v in ARMS[name].items()) or "no options"
-            raise ValueError(f"arm={arm}: {key}={value} is not known; known: {known}")
-    return name, options
+    models += [seats.CLAIMING] if config.data is None and seats.MINDS in models else []
+    return [one for one in models if clinic is not None or not one.startswith(seats.MINDS)]

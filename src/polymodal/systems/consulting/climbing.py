@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from polymodal import metrics as m
 from polymodal.envs.clinic.generated import drawn
-from polymodal.envs.doctor import ladder
+from polymodal.envs.doctor import ladder, learned_stop
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -35,16 +35,24 @@ WORN = {  # the same by the share of poor takes, at 12 turns
     "quality ignored": (0.86, 0.80, 0.73, 0.62),
 }  # fmt: skip
 POOR = f"Poor pictures, T={MID}"  # a heading of the report
+STOPS = {"multimodal": "", "learned stop": ", learned"}  # by arm, behind the names of what its stop does
 ROLES = {"fixed": "baseline", "random": "baseline", "frequent": "baseline", "shuffled": "control"}
 
 
-def rungs(clinic: Clinic, turns: Sequence[int], stop: float, *, seed: int, n: int = 2_000) -> dict[str, Any]:
-    """One seed's patients before the exact doctor with ideal readers, in every arm at every budget."""
+def rungs(
+    clinic: Clinic, turns: Sequence[int], stop: float | Literal["learned"], *, seed: int, n: int = 2_000
+) -> dict[str, Any]:
+    """One seed's patients before the exact doctor with ideal readers, in every arm at every budget.
+
+    The arm `learned stop` stops as was learned on other patients; with `stop` learned, all arms do.
+    """
     found: dict[str, Any] = {}
     group = drawn(clinic, n, seed=seed)
-    for arm, options in LADDER.items():
-        for t in turns:
-            out = ladder(clinic, group, seed=seed, turns=t, **{"tau": stop, **options})
+    for t in turns:
+        learned = learned_stop(clinic, turns=t, seed=seed)._asdict()
+        usual = learned if stop == "learned" else {"tau": stop}
+        for arm, options in {**LADDER, "learned stop": learned}.items():
+            out = ladder(clinic, group, seed=seed, turns=t, **{**usual, **options})
             found[f"T={t}: {arm}"] = {"right": out.right.astype(int), "turns": out.turns}
     for name, policy_ in (("nothing asked", "none"), ("everything asked", "all")):
         found[name] = {"right": ladder(clinic, group, seed=seed, policy=policy_).right.astype(int)}
@@ -72,7 +80,7 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
 
     for name, values in right.items():
         head, _, arm = name.partition(": ")
-        more: dict[str, Any] = {"page": arm in KNOWN and head.startswith("T=")}
+        more: dict[str, Any] = {"page": arm in (*KNOWN, "learned stop") and head.startswith("T=")}
         if head.startswith("T=") and arm in KNOWN and tuple(budgets) == BUDGETS:
             more["expected"] = KNOWN[arm][budgets.index(int(head[2:]))]
         elif head.startswith("poor "):
@@ -87,10 +95,12 @@ def climbed(told: Mapping[str, Any], budgets: Sequence[int], book: Book) -> None
         for arm in ("text", "artefacts", "fixed", "random", "frequent", "shuffled"):
             paired(f"T={t}: multimodal - {arm}", base, right[f"T={t}: {arm}"])
         paired(f"T={t}: frequent - random", right[f"T={t}: frequent"], right[f"T={t}: random"])
-        kept, spent = turns[f"T={t}: multimodal"], turns[f"T={t}: no stop"]
-        paired(f"T={t}: turns saved", 1 - kept / spent.mean(), np.zeros_like(kept))
-        paired(f"T={t}: lost by it", right[f"T={t}: no stop"], base)
-        book.add(f"T={t}: turns taken", m.mean(kept.ravel(), better="lower"))
+        whole, spent = right[f"T={t}: no stop"], turns[f"T={t}: no stop"].mean()
+        for arm, how in STOPS.items():
+            kept = turns[f"T={t}: {arm}"]
+            paired(f"T={t}: turns saved by stopping{how}", 1 - kept / spent, np.zeros_like(kept))
+            paired(f"T={t}: accuracy lost by stopping{how}", whole, right[f"T={t}: {arm}"])
+            book.add(f"T={t}: turns taken{how}", m.mean(kept.ravel(), better="lower"))
     lost = {arm: right[f"poor 0.0: {arm}"] - right[f"poor 0.6: {arm}"] for arm in ("plain", "retaken")}
     paired("poor 0 to .6: loss saved by retakes", lost["plain"], lost["retaken"], group=POOR)
     for x, rows in (("turns", "T="), ("share of poor takes", "poor ")):

@@ -48,6 +48,8 @@ ARMS = {
     "scrambled": "control: another case's state put in the place of its own at every turn",
     "late": "state before patients who tell of an allergy late",
     "rigid": "the same patients, and it may not go back",
+    "again": "a case seen twice, half of the turns each; the second visit begins with the first one's state",
+    "forgotten": "the same two visits, the second begun with nothing",
 }
 LOST = {
     "unfinished": "ended without a diagnosis, which counts as wrong",
@@ -55,6 +57,7 @@ LOST = {
     "malformed": "had a call that gave nothing valid, asked twice",
     "invalid": "had a picture that could not be read",
     "leak": "had a patient who named the diagnosis",
+    "new": "began as a first visit, since no earlier one was kept",
 }
 ENOUGH, NODES, WIDEST = 20, 61, 50.0  # of a mixed logit: cases, nodes, log odds that say nothing
 ROLES = ("patient", "rater")  # whose calls are booked beside the doctor's
@@ -274,6 +277,7 @@ def compared(
         noted(book, f"{doctor} {arm}", rows)
     by_turn(book, doctor, arms)
     pairs = [("state", "plain"), ("state", base), ("scrambled", "plain"), ("state", "scrambled")]
+    pairs += [("again", "forgotten"), ("again", "state")]
     pairs += [(arm, "state") for arm in arms if arm.startswith("state?")]
     for a, b in dict.fromkeys(pairs):
         if a in arms and b in arms:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from polymodal.envs.artefacts import draw
 from polymodal.envs.clinic import Case, Reader, Reading, Shown
 from polymodal.envs.clinic.patient import Consultation
-from polymodal.envs.doctor import BayesDoctor, Sight
+from polymodal.envs.doctor import EPSILON, BayesDoctor, Sight
 from polymodal.envs.play import play
 from polymodal.media import Image, MediaError
 from polymodal.systems.consulting.readers import PictureReader, drawn, read_page, train
@@ -98,6 +98,7 @@ class Setting:
 
     turns: int = 10
     tau: float | None = 0.9
+    epsilon: float = EPSILON
     weight: float = 0.0
     manner: Any = "plain"
     compat: bool = False
@@ -127,6 +128,7 @@ def consulted(
             "sights": known[1],
             "turns": setting.turns,
             "tau": setting.tau,
+            "epsilon": setting.epsilon,
         }
         options["turns"] = setting.turns + (len(known[0]) if arm == "blank" else 0)
         doctor = BayesDoctor(clinic, **{**options, "weight": setting.weight, **ARMS[arm]})

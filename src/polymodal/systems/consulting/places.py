@@ -19,6 +19,7 @@ from polymodal.envs.clinic.scripted import scripted
 from polymodal.envs.clinic.spoken import Lexical, model_patient
 from polymodal.media import Invalid
 from polymodal.systems.consulting import pictured
+from polymodal.systems.consulting.rated import PEOPLE
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -104,7 +105,11 @@ def checked(
     if texts_at is not None:
         texts(texts_at)
     words = ("auto", "table", "lexical", "rule")
-    for specs, known in ((doctors, scripts(clinic)), ([one for one in others if one not in words], {})):
+    people = [Path(one.removeprefix(PEOPLE)) for one in others if one.startswith(PEOPLE)]
+    if absent := [one for one in people if not one.is_dir()]:
+        raise FileNotFoundError(f"rater=people:{absent[0]}: no folder; `polymodal study export` writes one")
+    models = [one for one in others if one not in words and not one.startswith(PEOPLE)]
+    for specs, known in ((doctors, scripts(clinic)), (models, {})):
         for spec in specs:
             if not any(kind in spec for kind in ("local:", "inspect:")):
                 connect(spec, scripts=known)
@@ -137,8 +142,10 @@ def allowed(config: Any) -> None:
     for name in ("turns", "doctor", "arm"):
         if not any(getattr(config, name)):
             raise ValueError(f"{name}= is empty; at least one is wanted")
-    if not 0 < config.stop <= 1:
-        raise ValueError(f"stop={config.stop}: a belief above 0, up to 1, is wanted")
+    if config.stop == "learned" and config.cost:
+        raise ValueError(f"stop=learned knows no costs, and cost={config.cost}: give a belief, such as 0.9")
+    if config.stop != "learned" and not 0 < config.stop <= 1:
+        raise ValueError(f"stop={config.stop}: a belief above 0, up to 1, or `learned` is wanted")
     if not 0 <= config.cost < inf:
         raise ValueError(f"cost={config.cost}: a number from 0 is wanted")
     if config.library is not None and not Path(config.library).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from polymodal import metrics as m
 from polymodal.judge import Case as Judged
 from polymodal.judge.asked import asked
 from polymodal.judge.rubric import read_rubric
+from polymodal.metrics.people import tables
 
 if TYPE_CHECKING:
     from polymodal.chat import ChatModel
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from polymodal.media import Message
     from polymodal.training.study import Book
 
+Row = Mapping[str, Any]
 AXIS = "axis "  # before a score's name in a row
+PEOPLE = "people:"  # before the folder of an exported study, in the place of a rater
+ALPHA = 0.05
 
 
 def rated(
@@ -41,7 +46,7 @@ def rated(
     return {f"{AXIS}{name}": float(x) for name, x in verdict.scores.items()}
 
 
-def axes(book: Book, doctor: str, arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def axes(book: Book, doctor: str, arms: Mapping[str, Sequence[Row]]) -> None:
     """Means of every axis in every arm, and the state's less the matched arm's, p by Benjamini-Hochberg."""
     named = dict.fromkeys(
         key for rows in arms.values() for row in rows for key in row if key.startswith(AXIS)
@@ -54,14 +59,66 @@ def axes(book: Book, doctor: str, arms: Mapping[str, Sequence[Mapping[str, Any]]
             values = [row[name] for row in rows if name in row]
             if values:
                 book.add(f"{doctor} {arm}: {name}", m.mean(np.array(values)))
-    both = {row["case"]: row for row in arms.get("plain_matched", ())}
+    for name, gap in gaps(arms.get("state", ()), arms.get("plain_matched", ()), seed=book.seed).items():
+        book.add(f"{doctor}: state - plain_matched, {name}", gap)
+
+
+def gaps(mine: Sequence[Row], others: Sequence[Row], *, seed: int) -> dict[str, m.Estimate]:
+    """Paired differences of every axis on the cases that both arms have, p by Benjamini-Hochberg."""
+    both = {row["case"]: row for row in others}
+    named = dict.fromkeys(key for row in mine for key in row if key.startswith(AXIS))
     found: dict[str, m.Estimate] = {}
     for name in named:
-        mine = {row["case"]: row[name] for row in arms.get("state", ()) if name in row}
-        cases = [case for case in mine if name in both.get(case, {})]
-        if cases:
-            sides = ([mine[case] for case in cases], [both[case][name] for case in cases])
-            found[name] = m.difference(None, *map(np.array, sides), seed=book.seed)
+        pairs = [(row[name], both[row["case"]][name]) for row in mine
+                 if name in row and name in both.get(row["case"], {})]  # fmt: skip
+        if pairs:
+            found[name] = m.difference(None, *np.array(pairs, float).T, seed=seed)
     held = m.benjamini_hochberg([np.nan if one.p is None else one.p for one in found.values()])
-    for (name, gap), p in zip(found.items(), held, strict=True):
-        book.add(f"{doctor}: state - plain_matched, {name}", replace(gap, p=float(p) if p == p else None))
+    return {
+        name: replace(gap, p=float(p) if p == p else None)
+        for (name, gap), p in zip(found.items(), held, strict=True)
+    }
+
+
+def people(book: Book, folder: Path) -> None:
+    """What people said of talks in a study: the state-aware arm against another, axis by axis.
+
+    A case's score on an axis is the mean over its raters. Rows of simulated raters are counted and left out.
+
+    Args:
+        book: takes the differences, and as `people: axes` the share of axes on which the arm is superior: p
+            below .05 by Benjamini-Hochberg, and the difference positive.
+        folder: what `polymodal study export` wrote.
+
+    Raises:
+        FileNotFoundError: no export there.
+        ValueError: no ratings of talks in it.
+    """
+    table = tables.read(folder, duplicates="first").columns  # hidden repeats come later
+    if lacking := {"subject", "item", "field", "value"} - table.keys():
+        raise ValueError(f"{folder} has no ratings of consultations: it lacks {', '.join(sorted(lacking))}")
+    source = table.get("source", np.full(len(table["item"]), "person"))
+    scores: dict[tuple[str, str], dict[str, list[float]]] = {}
+    names = ("subject", "item", "field", "value")
+    for subject, item, field, value, who in zip(*(table[name] for name in names), source, strict=True):
+        if who == "person" and np.isfinite(value):  # a text has no number
+            scores.setdefault((str(subject), str(item)), {}).setdefault(f"{AXIS}{field}", []).append(value)
+    robots = int((source == "simulated").sum())
+    if robots:
+        book.sections["notes"].append(f"people: {robots} ratings by simulated raters are left out.")
+    arms: dict[str, list[Row]] = {}
+    for (subject, item), axes_ in scores.items():
+        means = {name: float(np.mean(values)) for name, values in axes_.items()}
+        arms.setdefault(subject, []).append({"case": item, **means})
+    found: dict[str, m.Estimate] = {}
+    for subject in arms:
+        doctor, _, arm = subject.rpartition(" ")
+        other = next((f"{doctor} {x}" for x in ("plain_matched", "plain") if f"{doctor} {x}" in arms), "")
+        if arm == "state" and other:
+            for name, gap in gaps(arms[subject], arms[other], seed=book.seed).items():
+                found[f"people: {subject} - {other}, {name}"] = gap
+    for name, gap in found.items():
+        book.add(name, gap, group="People")
+    if found:
+        better = sum(gap.mean > 0 and gap.p is not None and gap.p < ALPHA for gap in found.values())
+        book.add("people: axes", m.proportion(better, len(found), better="higher"), group="People", page=True)

@@ -48,33 +48,31 @@ class Held(NamedTuple):
 def held(env: Consultation, chair: Chair, case: int | str, *, seed: int) -> Held:
     """Play a case to its end; a turn more than the chair's own limits ever take is the cut."""
     limit, ledger, side = chair.turns + chair.retakes + 12, Ledger(), env.patient
+    options = {"case": case, **({"taken": chair.memory.takes()} if chair.memory else {})}
     if isinstance(side, Played):
         env.patient = replace(side, model=metered(side.model, ledger, "patient"))
     try:
-        turns = list(play(env, Traced(chair), seed=seed, limit=limit, options={"case": case}))
+        turns = list(play(env, Traced(chair), seed=seed, limit=limit, options=options))
     finally:
         env.patient = side
     states = [State.from_json(turn.steps[0]) for turn in turns if turn.steps]
     return Held(turns, states, ledger.total() if isinstance(side, Played) else None)
 
 
-def row(found: Held, case: Case | None = None, clinic: Clinic | None = None) -> dict[str, Any]:
-    """The figures of a consultation; `unfinished` where no differential was told.
+def course(found: Held, case: Case, clinic: Clinic | None) -> dict[str, Any]:
+    """More columns of a consultation's row: the scores of `scored`, and what a model as patient cost.
+
+    A patient played by a model has its own words, which do not show which facts were heard.
 
     Args:
         found: the consultation.
-        case: who came, for the scores of `scored`; without it there are none.
+        case: who came.
         clinic: its tables, where there are any.
     """
-    scores = {} if case is None else course(found, case, clinic)
-    return _counted(found) | spent("patient", found.patient or Usage()) | scores
-
-
-def course(found: Held, case: Case, clinic: Clinic | None) -> dict[str, Any]:
-    """The scores of `scored`; a patient played by a model has its own words, which show no facts."""
     turns = [turn for turn in found.turns if turn.steps]
     told = [{one.name: one.p for one in state.differential} for state in found.states]
-    return scored(case, turns, told, clinic, verbatim=found.patient is None)
+    scores = scored(case, turns, told, clinic, verbatim=found.patient is None)
+    return scores | spent("patient", found.patient or Usage())
 
 
 def spent(role: str, usage: Usage) -> dict[str, int]:
@@ -83,7 +81,8 @@ def spent(role: str, usage: Usage) -> dict[str, int]:
     return {f"{role} calls": calls, f"{role} tokens": tokens} if calls else {}
 
 
-def _counted(found: Held) -> dict[str, Any]:
+def row(found: Held) -> dict[str, Any]:
+    """The figures of a consultation; `unfinished` where no differential was told."""
     last, state = found.turns[-1], found.states[-1] if found.states else State()
     told = {
         name: last.info[name] for name in ("asked", "requested", "retakes", "invalid", "leak", "not_done")
@@ -154,8 +153,15 @@ def worded(action: Any) -> str:
     return str(action.text)
 
 
-def noted(state: State) -> list[dict[str, Any]]:
-    """Tables beside a talk: the findings, each with the line it comes from, and the differential."""
+def noted(state: State, turns: int | None = None) -> list[dict[str, Any]]:
+    """Tables beside a talk: the findings, each with the line it comes from, and the differential.
+
+    Args:
+        state: at the end.
+        turns: of the talk that is shown, where it is not the state's: it may hold a visit that the state
+            does not know, or lack the earlier visits that a state remembers.
+    """
+    before = 0 if turns is None else turns - len(state.talk)
     shown = {line.digest: n for n, line in reversed([*enumerate(state.talk)]) if line.digest}
     holds = supported(state.findings, state.talk, state.artefacts)
     found: list[list[Any]] = []
@@ -164,7 +170,8 @@ def noted(state: State) -> list[dict[str, Any]]:
         at: Any = "nowhere"
         if 0 <= turn < len(state.talk):
             kind = f", the {state.talk[turn].kind}" if isinstance(one.source, str) else ""
-            at = {"text": f"line {2 * turn + 1}{kind}", "line": 2 * turn + 1}
+            n = 2 * (turn + before) + 1
+            at = {"text": f"line {n}{kind}", "line": n} if n > 0 else f"an earlier visit{kind}"
         found.append([one.name, one.status, at, one.quote, "yes" if ok else "no"])
     ranked = [
         [one.name, f"{one.p:.3f}", _named(one.support), _named(one.against)]
