@@ -24,6 +24,7 @@ from polymodal.metrics import (
     permutation,
     proportion,
     resample,
+    unpaired,
 )
 from polymodal.metrics.resample import group_index, scorers, weights
 
@@ -203,3 +204,28 @@ def test_misuse_is_refused():
         estimate(ACCURACY, [], [])
     with pytest.raises(ValueError, match="group has shape"):
         group_index(np.array(["a"]), 2, np.ones(2, dtype=bool))
+
+
+def test_unpaired_difference_is_newcombes_for_shares():
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    # Newcombe 1998, table II, case (a): 56/70 - 48/80
+    found = unpaired(proportion(56, 70, better="higher"), proportion(48, 80))
+    assert (found.mean, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert (found.n, found.better) == (150, "higher")
+    for x, n, y, k in ((9, 10, 3, 10), (0, 20, 0, 30), (10, 10, 0, 20)):
+        found = unpaired(proportion(x, n), proportion(y, k))
+        wanted = confint_proportions_2indep(x, n, y, k, method="newcomb", compare="diff")
+        assert (found.low, found.high) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_unpaired_difference_of_means_and_without_an_interval():
+    a, b = mean([1.0, 2.0, 3.0, 6.0]), mean([0.0, 1.0, 1.0])
+    found = unpaired(a, b)
+    half = np.hypot(a.high - a.mean, b.high - b.mean)  # t intervals are symmetric
+    assert (found.low, found.high) == pytest.approx((a.mean - b.mean - half, a.mean - b.mean + half))
+    lone = unpaired(a, mean([1.0]))
+    assert np.isnan(lone.low)
+    assert lone.reason == "one valid sample: no interval"
+    with pytest.raises(ValueError, match=r"one level are needed, got 0.95 and 0.9"):
+        unpaired(a, mean([1.0, 2.0], level=0.9))

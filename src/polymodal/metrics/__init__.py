@@ -5,7 +5,7 @@
 from polymodal.metrics.metric import Metric
 from polymodal.metrics.estimate import Estimate, bounds, exact, mean, over_seeds, proportion
 from polymodal.metrics.significance import benjamini_hochberg, holm, mcnemar, permutation, wilcoxon
-from polymodal.metrics.difference import difference, estimate
+from polymodal.metrics.difference import difference, estimate, unpaired
 from polymodal.metrics.claim import Check, Checked, Claim, Verdict, above, below, every, inside
 from polymodal.metrics.labels import (
     ACCURACY, AUROC, BALANCED_ACCURACY, MACRO_F1, WEIGHTED_F1, ClassScore, Confusion,
@@ -35,5 +35,5 @@ __all__ = [  # noqa: RUF022
     "has0_classification", "has0_regression", "holm", "inside", "isotonic", "kappa", "macro_f1", "mae",
     "mcnemar", "mean", "mixed_logit", "nll", "non0", "over_seeds", "pearson", "per_class", "permutation",
     "person_test", "proportion", "rectified", "reliability", "reliance", "reliance_difference",
-    "rogan_gladen", "selective", "sensitivity", "tempered", "weighted_f1", "wilcoxon",
+    "rogan_gladen", "selective", "sensitivity", "tempered", "unpaired", "weighted_f1", "wilcoxon",
 ]

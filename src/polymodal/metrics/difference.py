@@ -1,5 +1,6 @@
 """Any metric with its interval, and paired differences between two sets of predictions."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,36 @@ def difference(
         raise ValueError(f"a difference of {metric.name} needs the target")
     asked = _asked(metric, target, [a, b], group)
     return _by_bootstrap(metric, asked, [1.0, -1.0], "paired bootstrap", seed=seed, draws=draws, level=level)
+
+
+def unpaired(a: Estimate, b: Estimate) -> Estimate:
+    """Mean of a minus mean of b, two estimates on samples that have nothing to do with each other.
+
+    The interval is recovered from the two intervals: the squared distances of the ends from the means add up
+    (Zou and Donner 2008). For two shares with Wilson intervals that is Newcombe's hybrid score interval
+    (1998, method 10). Samples that both sides share want `difference`, which is sharper.
+
+    Args:
+        a: with an interval.
+        b: the same for the other side, of the same level.
+
+    Returns:
+        The estimate; without an interval, and with the reason, where a side has none.
+
+    Raises:
+        ValueError: intervals of different levels.
+    """
+    if a.level != b.level:
+        raise ValueError(f"intervals of one level are needed, got {a.level:g} and {b.level:g}")
+    centre = float(a.mean - b.mean)
+    low = centre - math.hypot(a.mean - a.low, b.high - b.mean)
+    high = centre + math.hypot(a.high - a.mean, b.mean - b.low)
+    known = math.isfinite(low) and math.isfinite(high)
+    return Estimate(
+        mean=centre, low=low, high=high, n=a.n + b.n, n_valid=a.n_valid + b.n_valid,
+        method="difference of independent estimates", level=a.level, better=a.better,
+        reason="" if known else a.reason or b.reason or "a side has no interval",
+    )  # fmt: skip
 
 
 class _Asked(NamedTuple):

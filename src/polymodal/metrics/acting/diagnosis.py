@@ -7,6 +7,7 @@ Names of diseases are compared without case, blanks, punctuation and what stands
 import math
 import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -223,6 +224,7 @@ def _ordered(p: Differential) -> list[str]:
     return sorted(p, key=lambda name: -p[name])
 
 
+@lru_cache(maxsize=4096)  # a differential is scored turn by turn, by the same names
 def _plain(name: str) -> str:
     bare = re.sub(r"[\W_]+", "", re.sub(r"\([^)]*\)", " ", name).lower())
     return bare or name.strip()

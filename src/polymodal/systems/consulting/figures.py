@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from polymodal import metrics as m
 from polymodal.metrics.acting import calibrated, unsupported
 from polymodal.systems.consulting.rated import axes
+from polymodal.systems.consulting.scored import MEANT, SCORES
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -56,6 +59,8 @@ LOST = {
     "leak": "had a patient who named the diagnosis",
     "new": "began as a first visit, since no earlier one was kept",
 }
+ENOUGH, NODES, WIDEST = 20, 61, 50.0  # of a mixed logit: cases, nodes, log odds that say nothing
+ROLES = ("patient", "rater")  # whose calls are booked beside the doctor's
 COST = ("calls", "tokens", "asked", "requested", "retakes", "malformed")
 
 
@@ -66,10 +71,11 @@ def read(book: Book, taught: Mapping[str, Any]) -> None:
         right, poor = np.asarray(one["right"]), np.asarray(one["poor"]) == 1
         for name, some in (("good", right[~poor]), ("poor", right[poor])):
             book.add(f"reader of {kind}s: {name}", hits(some), page=True)
-        gap = right[~poor].mean() - right[poor].mean()
-        book.add(f"reader of {kind}s: good - poor", m.exact(float(gap), n=len(right)))
+        gap = m.unpaired(hits(right[~poor]), hits(right[poor]))
+        book.add(f"reader of {kind}s: good - poor", gap)
         book.add(f"reader of {kind}s: quality seen", hits(np.asarray(one["found"])))
-        book.add(f"reader of {kind}s: ECE", m.exact(float(one["ece"]), n=len(right)))
+        sure = m.estimate(m.ECE, np.asarray(one["target"]), np.asarray(one["q"]), seed=book.seed, draws=400)
+        book.add(f"reader of {kind}s: ECE", sure)
         tones = np.array(one["tones"], dtype=object)
         for tone in sorted(set(tones) - {""}):
             found = hits(right[(tones == tone) & ~poor])
@@ -103,6 +109,7 @@ def told(
         listed(book, lists, cases)
     talks = {key: some for key, some in by.items() if key[0] not in ("bayes", "list")}
     told_ = names(talks, ladder="nothing asked" in book.estimates)
+    told_ |= MEANT if any("ranks" in row for row in rows) else {}
     book.sections.setdefault("about", {})["names"] = told_
     claimed(book, talks)
     talks = {key: some for key, some in talks.items() if CLAIMING not in key[0]}
@@ -110,6 +117,7 @@ def told(
         arms = {arm: some for (name, arm), some in talks.items() if name == doctor}
         compared(book, doctor, arms, cases, first=doctor == leading(talks))
         axes(book, doctor, arms)
+    odds(book, talks)
     costs(book, talks)
 
 
@@ -151,6 +159,8 @@ def pictured(
         turns = sum(column(arms[arm], name, cases) for name in ("asked", "requested", "retakes"))
         noted(book, f"read: {arm}", arms[arm])
         book.add(f"read: {arm}, turns", m.mean(turns, better="lower"))
+        course(book, f"read: {arm},", arms[arm], role=role, group="read, scores", label=arm)
+    by_turn(book, "the exact doctor on pictures that are read", arms)
     for arm in [arm for arm in right if arm != "multimodal" and "multimodal" in right]:
         book.add(
             f"read: multimodal - {arm}", m.difference(None, right["multimodal"], right[arm], seed=book.seed)
@@ -160,8 +170,8 @@ def pictured(
         book.add("read: blank - text", found, role="control", negative=True, expected=0.0)
     best = book.estimates.get(ideal)
     if best is not None and "multimodal" in right:
-        cost = best.mean - book.estimates["read: multimodal"].mean
-        book.add("read: cost of perception (ideal - read)", m.exact(float(cost), n=len(cases)))
+        cost = m.unpaired(best, book.estimates["read: multimodal"])
+        book.add("read: cost of perception (ideal - read)", cost)
     if clinic is not None:
         first = "multimodal" if "multimodal" in arms else next(iter(arms))
         some, names = arms[first], [one.name for one in clinic.diseases]
@@ -263,7 +273,9 @@ def compared(
             valid = [x == "same" for x in said if x is not None]
             found = m.proportion(sum(valid), len(valid), invalid=len(said) - len(valid), better="higher")
             add("same by the rater", found, page=True)
+        course(book, f"{doctor} {arm}:", rows, role=role, group=f"{doctor}, scores", label=arm)
         noted(book, f"{doctor} {arm}", rows)
+    by_turn(book, doctor, arms)
     pairs = [("state", "plain"), ("state", base), ("scrambled", "plain"), ("state", "scrambled")]
     pairs += [("again", "forgotten"), ("again", "state")]
     pairs += [(arm, "state") for arm in arms if arm.startswith("state?")]
@@ -274,23 +286,113 @@ def compared(
             )
             book.add(f"{doctor}: {a} - {b}", found, group=doctor, label=f"{a} - {b}")
             if first:
-                book.add(f"{a} - {b}, top-1", found, page=True, group=f"{doctor}, what the claims rest on")
+                on: dict[str, Any] = {"page": True, "group": f"{doctor}, what the claims rest on"}
+                book.add(f"{a} - {b}, top-1", found, **on)
+                recall = [column(arms[arm], "recall", cases) for arm in (a, b)]
+                if (a, b) == ("state", base) and np.isfinite(np.array(recall)).all(0).any():
+                    found = m.difference(None, *recall, seed=book.seed)
+                    book.add(f"{a} - {b}, fact recall", found, **on)
+
+
+def course(book: Book, name: str, rows: Sequence[Row], *, role: str, group: str, label: str) -> None:
+    """The scores of an arm's consultations, each over those that have a ground for it."""
+    for key, (score, better) in SCORES.items():
+        values = [float(row[key]) for row in rows if row.get(key) is not None]
+        if values:
+            yes = set(values) <= {0.0, 1.0}
+            share = m.proportion(int(sum(values)), len(values), better=better) if yes else None
+            found = share or m.mean(values, better=better)
+            about: dict[str, Any] = {"role": role, "group": group, "label": f"{label}: {score}"}
+            book.add(f"{name} {score}", found, minor=True, **about)
+
+
+def by_turn(book: Book, title: str, arms: Mapping[str, Sequence[Row]]) -> None:
+    """The share that would be right if a consultation ended at turn t with what it had ranked by then."""
+    ranks = {arm: [row["ranks"] for row in rows if row.get("ranks")] for arm, rows in arms.items()}
+    last = max((len(one) for some in ranks.values() for one in some), default=0)
+    if last < 2:
+        return
+    rows = [
+        {"arm": arm, "x": t, "estimate": hits([one[min(t, len(one)) - 1] == 1 for one in some]).to_json()}
+        for arm, some in ranks.items()
+        for t in range(1, last + 1)
+        if some
+    ]
+    title = f"Top-1 if it ended at this turn, {title}"
+    book.sections["curves"].append({"title": title, "x": "turn", "y": "top-1", "rows": rows})
+
+
+def odds(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
+    """Top-k on the arm, state against plain_matched, with a random intercept a case: a mixed logit."""
+    rows: list[list[Any]] = []
+    for doctor in dict.fromkeys(doctor for doctor, _ in talks):
+        found: list[tuple[str, Any, m.Estimate]] = []
+        for key in WANTED:
+            mine, other = (
+                {row["case"]: row[key] for row in talks.get((doctor, arm), ()) if key in row}
+                for arm in ("state", "plain_matched")
+            )
+            both = [case for case in mine if case in other]
+            if len(both) >= ENOUGH:
+                sides = np.array([[side[case] for case in both] for side in (mine, other)], float)
+                slope = _slope(sides)
+                if isinstance(slope, str):
+                    book.sections["notes"].append(f"{doctor}: no odds ratio of {key}: {slope}.")
+                else:
+                    found.append((key, sides.mean(axis=1), slope))
+        held = m.benjamini_hochberg([np.nan if one.p is None else one.p for _, _, one in found])
+        for (key, shares, one), p in zip(found, held, strict=True):
+            ratio = [math.exp(x) for x in (one.mean, one.low, one.high)]
+            rows.append([doctor, key, one.n_groups, *map(float, shares), *ratio, float(p)])
+    if rows:
+        note = "log odds by case, a random intercept each; Wald intervals; p by Benjamini-Hochberg over k"
+        columns = ["doctor", "top-k", "cases", "state", "plain_matched", "odds ratio", "low", "high", "p"]
+        book.sections["tables"].append(
+            {"title": "Top-k, mixed logit", "note": note, "columns": columns, "rows": rows}
+        )
+
+
+def _slope(sides: Any) -> m.Estimate | str:
+    """The log odds ratio of two arms "2 n" on the same cases, or why there is none.
+
+    With two answers a case the ratio is that of the cases in which one arm alone is right (Neuhaus and others
+    1994), so without such cases on both sides it is not finite. Cases mostly differ far more than arms do,
+    which takes many nodes.
+    """
+    if (sides[0] == sides[1]).all():
+        return "both arms are right in the same cases"
+    if not (sides[0] > sides[1]).any() or not (sides[0] < sides[1]).any():
+        return "all cases in which the arms differ are for one of them"
+    n = sides.shape[1]
+    x, case = np.repeat([1.0, 0.0], n), np.tile(np.arange(n), 2)
+    slope = m.mixed_logit(sides.ravel(), x, case, nodes=NODES).slope()
+    if slope.p is None or max(abs(slope.low), abs(slope.high)) > WIDEST:
+        return "the arms are too far apart for an interval"
+    return replace(slope, n_groups=n)
 
 
 def costs(book: Book, talks: Mapping[tuple[str, str], Sequence[Row]]) -> None:
-    """What the arms spent, a consultation each on average."""
-    if talks:
-        rows = [
-            [doctor, arm, *(float(np.mean([row[name] for row in some])) for name in COST),
-             sum(row["unfinished"] for row in some)]
-            for (doctor, arm), some in talks.items()
-        ]  # fmt: skip
-        note = "means a consultation; unfinished: no differential was told"
-        columns = ["doctor", "arm", *COST, "unfinished"]
-        book.sections["tables"].append(
-            {"title": "Cost of the arms", "note": note, "columns": columns, "rows": rows}
-        )
-        book.sections["cost"] = [
-            {"name": f"{doctor} {arm}", **{key: sum(row[key] for row in some) for key in ("calls", "tokens")}}
-            for (doctor, arm), some in talks.items()
-        ]
+    """What the arms spent, a consultation each on average; and in all, by role."""
+    if not talks:
+        return
+    others = [
+        role for role in ROLES if any(f"{role} calls" in row for some in talks.values() for row in some)
+    ]
+    names_ = [*COST, *(f"{role} {what}" for role in others for what in ("calls", "tokens"))]
+    rows = [
+        [doctor, arm, *(float(np.mean([row.get(name, 0) for row in some])) for name in names_),
+         sum(row["unfinished"] for row in some)]
+        for (doctor, arm), some in talks.items()
+    ]  # fmt: skip
+    note = "means a consultation; calls and tokens are the doctor's where no other is named; unfinished: no "
+    note += "differential was told"
+    book.sections["tables"].append(
+        {"title": "Cost of the arms", "note": note, "columns": ["doctor", "arm", *names_, "unfinished"],
+         "rows": rows}
+    )  # fmt: skip
+    book.sections["cost"] = [
+        {"name": f"{doctor} {arm}{f': {role}' if role else ''}",
+         **{what: sum(row.get(f"{role} {what}".strip(), 0) for row in some) for what in ("calls", "tokens")}}
+        for (doctor, arm), some in talks.items()
+        for role in ("", *others)
+    ]  # fmt: skip

@@ -18,6 +18,7 @@ from polymodal.envs.doctor import EPSILON, BayesDoctor, Sight
 from polymodal.envs.play import play
 from polymodal.media import Image, MediaError
 from polymodal.systems.consulting.readers import PictureReader, drawn, read_page, train
+from polymodal.systems.consulting.scored import scored
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -42,7 +43,6 @@ def picture(kind: str, cls: str, *, seed: int, poor: bool, take: int) -> Image:
 
 def taught(kind: str, folder: str, epochs: int, *, seed: int, n: int = 2_000) -> dict[str, Any]:
     """Train a reader, keep it in a run's folder, and test it: what it said of `HELD` pictures."""
-    from polymodal.metrics import ece
     from polymodal.runs.atomic import write_folder
 
     reader = train(kind, seed=seed, n=n, epochs=epochs)
@@ -54,7 +54,8 @@ def taught(kind: str, folder: str, epochs: int, *, seed: int, n: int = 2_000) ->
         "poor": held.poor,
         "found": ((poor > 0.5) == held.poor).astype(int),
         "tones": list(held.tags),
-        "ece": float(ece(held.target, q)),
+        "target": held.target,
+        "q": q.round(5),
     }
 
 
@@ -132,7 +133,7 @@ def consulted(
     """Every case in every arm: a row each, the cases in order; `shuffled` shows the next case's artefacts.
 
     A row holds arm, case, whether the first diagnosis was right, the differential, what was asked, requested
-    and taken again, and `reason` where the consultation was cut.
+    and taken again, `reason` where the consultation was cut, and the scores of `scored`.
     """
     rows = []
     for arm in arms:
@@ -154,7 +155,7 @@ def consulted(
                     "arm": arm,
                     "case": case.id,
                     "truth": case.diagnosis,
-                    **_played(env, doctor, i, setting.turns, seed=seed),
+                    **_played(env, doctor, case, i, setting.turns, seed=seed),
                 }
             )
     return rows
@@ -176,13 +177,18 @@ def _blank(kind: str) -> tuple[Shown, ...]:
     return (Shown(Image(np.full((height, width, 3), GREY, np.uint8))),) * 3
 
 
-def _played(env: Consultation, doctor: BayesDoctor, i: int, turns: int, *, seed: int) -> dict[str, Any]:
-    right, last = 0.0, None
-    for last in play(env, doctor, seed=seed, limit=3 * turns + 9, options={"case": i}):
-        right += last.reward
-    assert last is not None
-    told = {name: last.info[name] for name in ("asked", "requested", "retakes", "invalid", "leak")}
-    return {"right": right, "p": dict(doctor.differential), **told, "reason": last.reason}
+def _played(
+    env: Consultation, doctor: BayesDoctor, case: Case, i: int, turns: int, *, seed: int
+) -> dict[str, Any]:
+    """The i-th of the room's cases before the doctor; `case` is that patient with artefacts of its own."""
+    held, told = [], []
+    for turn in play(env, doctor, seed=seed, limit=3 * turns + 9, options={"case": i}):
+        held.append(turn)
+        told.append(dict(doctor.differential))
+    last, right = held[-1], sum(turn.reward for turn in held)
+    count = {name: last.info[name] for name in ("asked", "requested", "retakes", "invalid", "leak")}
+    found = {"right": right, "p": told[-1], **count, "reason": last.reason}
+    return found | scored(case, held, told, env.clinic, shown=env.cases[i].artefacts)
 
 
 def looked(cases: Sequence[Case], known: Mapping[str, Reader]) -> list[dict[str, Any]]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from polymodal.chat import Ledger, Usage, metered
 from polymodal.envs.clinic import Close, Present, Request, Retake
 from polymodal.envs.clinic.chair import Chair, Traced
 from polymodal.envs.clinic.patient import Consultation, heard
+from polymodal.envs.clinic.spoken import Played
 from polymodal.envs.clinic.state import OTHER, State, supported
 from polymodal.envs.doctor import Sight, concluded
 from polymodal.envs.play import Turn, play
 from polymodal.media import Image
+from polymodal.systems.consulting.scored import scored
 
 if TYPE_CHECKING:
-    from polymodal.envs.clinic import Clinic, Reader
+    from polymodal.envs.clinic import Case, Clinic, Reader
     from polymodal.runs import Run
 
 LEAST, MOST = 0.005, 4  # probability that is told; names of findings
@@ -34,18 +38,47 @@ class Late(Consultation):
 
 
 class Held(NamedTuple):
-    """A consultation that was held: its turns, and the states after each."""
+    """A consultation that was held: its turns, the states after each, and what a model as patient cost."""
 
     turns: list[Turn]
     states: list[State]
+    patient: Usage | None = None  # None where no model played the patient
 
 
 def held(env: Consultation, chair: Chair, case: int | str, *, seed: int) -> Held:
     """Play a case to its end; a turn more than the chair's own limits ever take is the cut."""
-    limit = chair.turns + chair.retakes + 12
+    limit, ledger, side = chair.turns + chair.retakes + 12, Ledger(), env.patient
     options = {"case": case, **({"taken": chair.memory.takes()} if chair.memory else {})}
-    turns = list(play(env, Traced(chair), seed=seed, limit=limit, options=options))
-    return Held(turns, [State.from_json(turn.steps[0]) for turn in turns if turn.steps])
+    if isinstance(side, Played):
+        env.patient = replace(side, model=metered(side.model, ledger, "patient"))
+    try:
+        turns = list(play(env, Traced(chair), seed=seed, limit=limit, options=options))
+    finally:
+        env.patient = side
+    states = [State.from_json(turn.steps[0]) for turn in turns if turn.steps]
+    return Held(turns, states, ledger.total() if isinstance(side, Played) else None)
+
+
+def course(found: Held, case: Case, clinic: Clinic | None) -> dict[str, Any]:
+    """More columns of a consultation's row: the scores of `scored`, and what a model as patient cost.
+
+    A patient played by a model has its own words, which do not show which facts were heard.
+
+    Args:
+        found: the consultation.
+        case: who came.
+        clinic: its tables, where there are any.
+    """
+    turns = [turn for turn in found.turns if turn.steps]
+    told = [{one.name: one.p for one in state.differential} for state in found.states]
+    scores = scored(case, turns, told, clinic, verbatim=found.patient is None)
+    return scores | spent("patient", found.patient or Usage())
+
+
+def spent(role: str, usage: Usage) -> dict[str, int]:
+    """A row's calls and tokens of another role than the doctor; none where it made no call."""
+    calls, tokens = usage.calls + usage.cached, usage.tokens_in + usage.tokens_out
+    return {f"{role} calls": calls, f"{role} tokens": tokens} if calls else {}
 
 
 def row(found: Held) -> dict[str, Any]:
