@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -332,8 +332,7 @@ def _outage(before: State, chair: Chair) -> Failure | None:
     """Why not one call of a turn was answered; None where one was, or none was made."""
     if chair.usage.calls + chair.usage.cached:
         return None
-    grown = (one for one in OUTAGES if _count(chair.state, one) > _count(before, one))
-    return cast("Failure | None", next(grown, None))
+    return next((one for one in OUTAGES if _count(chair.state, one) > _count(before, one)), None)
 
 
 def _count(state: State, reason: str) -> int:

@@ -1,7 +1,7 @@
-"""Consultations as a task of Inspect's: the evaluated model in the doctor's chair. For research, not for care.
+"""Consultations as a task of Inspect's: the evaluated model in the doctor's chair.
 
-Each sample is a case. The conversation that its log shows is the patient's and the doctor's; the calls behind
-each of the doctor's turns stand among the sample's events.
+For research, not for care. Each sample is a case. The conversation that its log shows is the patient's and
+the doctor's; the calls behind each of the doctor's turns stand among the sample's events.
 """
 
 from __future__ import annotations
