@@ -67,10 +67,10 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     rows = [
         {"id": one.id, "diagnosis": one.diagnosis, "initial": one.initial, "group": f"g{i % 2}",
          "findings": {k: {"yes": True, "no": False}.get(v) for k, v in one.findings.items()}}
-        for i, one in enumerate(patients(clinic, 4, seed=3))
+        for i, one in enumerate(patients(clinic, 3, seed=3))
     ]  # fmt: skip
     (folder / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"data": str(folder), "turns": "6", "seed": "5"}
+    return {"data": str(folder), "turns": "4", "seed": "5"}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_model_that_gives_nothing_valid_is_counted_and_ends_no_case_silently(t
     for sample in told[1]["samples"]:
         assert sample["error"] == ""
         assert sample["score"] == {
-            "top1": 0, "top3": 0, "top10": 0, "turns": 6, "malformed": 7, "unsupported": 0, "unfinished": 1
+            "top1": 0, "top3": 0, "top10": 0, "turns": 4, "malformed": 5, "unsupported": 0, "unfinished": 1
         }  # fmt: skip
         assert sample["talk"][-1] == ["assistant", "Goodbye."]
 

@@ -99,7 +99,7 @@ def of_run(folder: Path, sample: int, form: str, partners: Sequence[str], *, see
 
 def _played(folder: Path, result: Any, n: int, partners: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
     """A run's cases for raters to play, each before every partner; what they can send lies beside."""
-    from polymodal.runs.atomic import write_bytes
+    from polymodal.runs.atomic import write_bytes as keep
 
     units: list[dict[str, Any]] = []
     config, roles = _hook(result.system, "roles", result.config)
@@ -107,7 +107,7 @@ def _played(folder: Path, result: Any, n: int, partners: Sequence[str], *, seed:
         messages: list[dict[str, Any]] = [{"role": "card", "parts": list(role.card)}]
         for caption, image in role.pictures:
             path = f"media/{image.digest()}{image.suffix()}"
-            write_bytes(folder / "study" / path, image.encoded())
+            keep(folder / "study" / path, image.encoded())
             messages.append({"role": "shown", "parts": [{"text": caption}, {"image": path}]})
         about = {"item": role.id, "group": role.group, "reference": role.reference, "messages": messages}
         units += [{"id": f"{len(units) + i}-{role.id}"[:200], "subject": name} | about

@@ -1,4 +1,4 @@
-"""The systems that judge and act as tasks of Inspect AI, and our runs as logs for its viewer."""
+"""Systems that judge and act as tasks of Inspect AI, and our runs as logs for its viewer."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Seated:
         """
         seed = self.seed if self.seed is not None else seed
         turns, usage = _turns(messages), Usage()
-        keys = _keys(turns, seed)
+        keys = _keys(turns, seed=seed)
         at, n = self._found(keys)
         for i in range(n, len(turns)):
             at, spent = self._taken(at, turns[i].user, usage, seed=seed)
@@ -242,7 +242,7 @@ def _turns(messages: Sequence[Message]) -> list[_Turn]:
     return turns
 
 
-def _keys(turns: Sequence[_Turn], seed: int) -> list[str]:
+def _keys(turns: Sequence[_Turn], *, seed: int) -> list[str]:
     """A digest of the talk after each answered turn, the one before the first included."""
     keys = [f"{seed}"]
     for turn in turns:
