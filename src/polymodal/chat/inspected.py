@@ -27,7 +27,7 @@ from polymodal.chat.remote import TYPES
 from polymodal.media import Audio, Image, MediaError, Message, Part, Text
 
 if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
+    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelAPI, ModelOutput, ResponseSchema
 
 HERE = ("mockllm", "hf")  # providers that answer on this machine: nothing leaves it
 STOPS: Mapping[str, Stop] = {"max_tokens": "length", "model_length": "length", "content_filter": "filter"}
@@ -65,9 +65,9 @@ class Inspected:
         start = perf_counter()
         asked = [outgoing(message) for message in messages]
         usage = Usage() if self.source.partition("/")[0] in HERE else sent(messages)
-        config = _settings(self.decoding, schema, seed=seed)
+        config = self._config(schema, seed=seed)
         try:
-            output = line().run(lambda: self._model.generate(asked, config=config))
+            output = self._wait(lambda: self._model.generate(asked, config=config))
         except Exception as error:  # of thirty providers
             raise ChatError(_failure(error), f"inspect:{self.source}: {error}", usage) from error
         usage += Usage(seconds=perf_counter() - start)
@@ -84,14 +84,59 @@ class Inspected:
             assistant(output.completion), usage, STOPS.get(output.stop_reason, "stop"), _first(output)
         )
 
+    def _config(self, schema: Schema | None, *, seed: int) -> GenerateConfig:
+        return _settings(self.decoding, schema, seed=seed)
 
-def _settings(decoding: Decoding, schema: Schema | None, *, seed: int) -> GenerateConfig:
-    from inspect_ai.model import GenerateConfig, ResponseSchema
+    def _wait(self, make: Callable[[], Any]) -> Any:
+        return line().run(make)
+
+
+class Evaluated(Inspected):
+    """The model of a running eval, for who talks to it on a thread of `anyio.to_thread` in a solver.
+
+    Its calls run on the eval's own loop, so that they stand in the sample's log and count against its limits;
+    how replies are drawn is the eval's to say. A limit that is met ends the talk as a budget would.
+
+    Args:
+        model: of Inspect's.
+
+    Attributes:
+        failed: with what the last call failed, as Inspect has it; None after a reply.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.source, self.decoding, self._model = str(model), PLAIN, model
+        self.name = f"inspect:{model}"
+        self.failed: Exception | None = None
+
+    def _config(self, schema: Schema | None, *, seed: int) -> GenerateConfig:
+        from inspect_ai.model import GenerateConfig
+
+        return GenerateConfig(seed=seed, response_schema=_form(schema))
+
+    def _wait(self, make: Callable[[], Any]) -> Any:
+        import anyio.from_thread
+
+        try:
+            self.failed = None
+            return anyio.from_thread.run(make)
+        except Exception as error:
+            self.failed = error
+            raise
+
+
+def _form(schema: Schema | None) -> ResponseSchema | None:
+    from inspect_ai.model import ResponseSchema
     from inspect_ai.util import JSONSchema
 
-    form = None
-    if schema is not None:
-        form = ResponseSchema(name="reply", json_schema=JSONSchema.model_validate(dict(schema)))
+    if schema is None:
+        return None
+    return ResponseSchema(name="reply", json_schema=JSONSchema.model_validate(dict(schema)))
+
+
+def _settings(decoding: Decoding, schema: Schema | None, *, seed: int) -> GenerateConfig:
+    from inspect_ai.model import GenerateConfig
+
     return GenerateConfig(
         max_tokens=decoding.tokens,
         temperature=decoding.temperature,
@@ -99,7 +144,7 @@ def _settings(decoding: Decoding, schema: Schema | None, *, seed: int) -> Genera
         seed=seed,
         logprobs=True if decoding.first else None,
         top_logprobs=decoding.first or None,
-        response_schema=form,
+        response_schema=_form(schema),
     )
 
 
@@ -113,6 +158,8 @@ def _first(output: ModelOutput) -> dict[str, float] | None:
 
 def _failure(error: Exception) -> Failure:
     """The reason in our words: by the HTTP status where the provider's error carries one."""
+    if type(error).__name__ == "LimitExceededError":  # of a sample of Inspect's
+        return "over_budget"
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower() or status == 408:
         return "timeout"

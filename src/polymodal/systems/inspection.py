@@ -1,4 +1,4 @@
-"""The judging systems as tasks of Inspect AI, and our runs as logs for its viewer."""
+"""Systems that judge and act as tasks of Inspect AI, and our runs as logs for its viewer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai.scorer import Score, Scorer
     from inspect_ai.solver import Solver
 
-SYSTEMS = ("harm_evaluation", "image_text_relation")
+SYSTEMS = ("harm_evaluation", "image_text_relation")  # whose recipes are Inspectable
 OURS = ("item", "group", "variant")  # of a sample's metadata, with FIRST; the rest are the case's tags
 FIRST = "first_turn"
 
@@ -57,17 +58,41 @@ def image_text_relation(setting: str = "tiny", options: str | list[str] = "") ->
     return _task("image_text_relation", setting, options)
 
 
+def clinical_dialogue(setting: str = "tiny", options: str | list[str] = "", arm: str = "state") -> Task:
+    """For research, not for care: the model is the doctor of simulated patients, a case a sample.
+
+    Args:
+        setting: tiny or full.
+        options: as `-o` of `polymodal run`; of `doctor` only `bayes:OUT`, whose readers are used.
+        arm: of the run's: state (with its options, `state?gap=eig`), plain, plain_matched, scrambled, …
+    """
+    from polymodal.systems.inspecting.consultations import consultations
+
+    recipe: Any = _recipe("clinical_dialogue")
+    config = shelf.configure(recipe, setting, _pairs(options))
+    return consultations(recipe.before(config, None), arm)
+
+
+def _scripts() -> dict[str, Callable[..., ChatModel]]:
+    """What `polymodal/scripted:NAME` may be: the systems' scripts, and the mind of the generated clinic."""
+    from polymodal.envs.clinic.scripted import scripted
+
+    data: Any = importlib.import_module("polymodal.systems.clinical_dialogue.data")
+    found = {name: make for system in SYSTEMS for name, make in _recipe(system).SCRIPTS.items()}
+    return {**found, "clinic": partial(scripted, data.pocket())}
+
+
 def _register() -> None:
     """Make tasks and the provider known; importing this module is what Inspect's entry point does."""
     from inspect_ai import task
     from inspect_ai.model import modelapi
 
-    for made in (harm_evaluation, image_text_relation):
+    for made in (harm_evaluation, image_text_relation, clinical_dialogue):
         globals()[made.__name__] = task(made)
 
     @modelapi(name="polymodal")
     def connected() -> Any:
-        return provider({name: make for system in SYSTEMS for name, make in _recipe(system).SCRIPTS.items()})
+        return provider(_scripts())
 
 
 def _recipe(system: str) -> Inspectable:

@@ -1,0 +1,1 @@
+"""Tasks of Inspect AI that are more than a talk and a judge of it."""
