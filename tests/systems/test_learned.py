@@ -12,8 +12,9 @@ from polymodal.envs.artefacts.signs import PageReader
 from polymodal.envs.cases import labelled
 from polymodal.media import Image
 from polymodal.systems.clinical_dialogue import data, recipe
-from polymodal.systems.consulting import learned, pictured, places
-from polymodal.systems.consulting.readers import Pictures
+from polymodal.systems.consulting import pictured, places
+from polymodal.systems.readers import learned
+from polymodal.systems.readers.pictures import Pictures
 from polymodal.training.study import Book
 
 OWN = data.pocket()

@@ -5,7 +5,7 @@ import pytest
 
 from polymodal.envs.artefacts import TONES, classes_of, draw
 from polymodal.nn import Concat, Dense, Joined, Softmax
-from polymodal.systems.consulting.readers import PictureReader, Pictures, drawn, learn, train
+from polymodal.systems.readers.pictures import PictureReader, Pictures, drawn, learn, train
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polymodal.chat import connect, ordered
+from polymodal.chat import ChatModel, connect, ordered
 from polymodal.envs import cases as files
 from polymodal.envs.clinic import Case, Clinic
 from polymodal.envs.clinic.patient import Consultation
@@ -21,15 +21,16 @@ from polymodal.systems.clinical_dialogue import data, method
 from polymodal.systems.consulting import (
     climbing,
     figures,
-    learned,
     pictured,
     places,
     rated,
+    seated,
     seats,
     talked,
     visits,
     written,
 )
+from polymodal.systems.readers import learned
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
@@ -323,3 +324,23 @@ def doctors(config: Config, clinic: Clinic | None) -> list[str]:
     models = [one for one in config.doctor if one.partition(":")[0] != "bayes"]
     models += [seats.CLAIMING] if config.data is None and seats.MINDS in models else []
     return [one for one in models if clinic is not None or not one.startswith(seats.MINDS)]
+
+
+def before(config: Config, model: Any, folder: str | None = None, store: Any = None) -> seats.Seats:
+    """All cases of the Config before one model; readers are a run's, or an earlier one's."""
+    clinic, found, _ = place(config)
+    seen = places.known(clinic, data.pocket(), earlier(config) or folder)
+    return seats.Seats(
+        config=config, method=method, rubric=OSCE["rater"], spec="", model=model, clinic=clinic, cases=found,
+        seen=seen, store=store, turns=middle(config),
+    )  # fmt: skip
+
+
+def partner(spec: str, config: Config, folder: str | None = None, store: Any = None) -> ChatModel:
+    """A doctor for `study serve --partner NAME=clinical_dialogue:[ARM:]MODEL`; as `seated.partner`."""
+    return seated.partner(spec, before(config, None, folder, store), store=store)
+
+
+def roles(config: Config, n: int, *, seed: int) -> list[seated.Role]:
+    """Who a person plays before a partner, for `polymodal study new RUN --form live`."""
+    return seated.roles(place(config)[1], n, seed=seed)

@@ -17,8 +17,8 @@ from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.doctor import EPSILON, BayesDoctor, Sight
 from polymodal.envs.play import play
 from polymodal.media import Image, MediaError
-from polymodal.systems.consulting.readers import PictureReader, drawn, read_page, train
 from polymodal.systems.consulting.scored import scored
+from polymodal.systems.readers.pictures import PictureReader, drawn, read_page, train
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic

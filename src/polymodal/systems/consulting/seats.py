@@ -1,4 +1,4 @@
-"""A case before a chat model in every arm: who sits in the chair, and what is kept of the talk."""
+"""A case before a chat model in every arm: who sits in the chair, and what is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from polymodal.chat import Budget, ChatModel, connect, uniform
+from polymodal.chat import Budget, ChatModel, Ledger, connect, metered, uniform
 from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.clinic.state import State
 from polymodal.metrics.acting import top_k
@@ -76,7 +76,7 @@ class Seats:
     begun: dict[tuple[str, int], talked.Held] = field(default_factory=dict)
 
     def talks(self, i: int, first: int) -> dict[str, list[Any]]:
-        """Case `i`, the run's case `first + i`, in all arms: rows, and of the first cases the talks whole."""
+        """Case `i`, the run's `first + i`, in all arms: rows, and of the first the talks whole."""
         out: dict[str, list[Any]] = {name: [] for name in ("rows", "kept", "records", "talks")}
         case = self.cases[i]
         for arm in self.config.arm if self.spec != CLAIMING else ("state",):
@@ -89,7 +89,8 @@ class Seats:
                 continue
             found = self.held(arm, i)
             state = found.states[-1] if found.states else State()
-            row = {"doctor": self.spec, "arm": arm, **visits.row(found), "tags": dict(case.tags)}
+            row = {"doctor": self.spec, "arm": arm, **visits.row(found)}
+            row |= {**talked.course(found, case, self.clinic), "tags": dict(case.tags)}
             row["new"] = "memory" in options and row["visits"] == 1
             row |= judged(self.config, self.method, self.rubric, state, case, self.clinic, self.store)
             if found.states and self.clinic is not None:
@@ -161,7 +162,9 @@ def judged(
     told: dict[str, Any] = {f"top{k}": top_k(case.diagnosis, listed, k, aliases=aliases) for k in TOP}
     if config.rater == "rule" or config.rater.startswith(rated.PEOPLE):
         return told
-    rater, ways = connect(config.rater, store=store), {"compat": config.compat}
+    ledger, ways = Ledger(), {"compat": config.compat}
+    rater = metered(connect(config.rater, store=store), ledger, "rater")
     first = method.moderated(rater, listed[0], case.diagnosis, seed=config.seed, **ways) if listed else None
     told["relation"] = first if listed else "different"
-    return told | rated.rated(rater, rubric, method.messages(state), case, seed=config.seed)
+    told |= rated.rated(rater, rubric, method.messages(state), case, seed=config.seed)
+    return told | talked.spent("rater", ledger.total())

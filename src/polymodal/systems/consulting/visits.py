@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from polymodal.chat import Usage
 from polymodal.envs.clinic.chair import Chair
 from polymodal.envs.clinic.patient import Consultation
 from polymodal.envs.clinic.state import State
@@ -35,7 +36,8 @@ def twice(chair: Chair, room: Consultation, case: int | str, *, seed: int, memor
     first = talked.held(room, replace(chair, turns=half), case, seed=seed)
     known = first.states[-1] if memory and first.states else None
     second = talked.held(room, replace(chair, turns=chair.turns - half, memory=known), case, seed=seed)
-    return talked.Held([*first.turns, *second.turns], [*first.states, *second.states])
+    paid = None if first.patient is None else first.patient + (second.patient or Usage())
+    return talked.Held([*first.turns, *second.turns], [*first.states, *second.states], paid)
 
 
 def apart(found: talked.Held) -> Iterator[talked.Held]:

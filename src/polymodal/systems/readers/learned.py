@@ -15,7 +15,7 @@ from polymodal import metrics as m
 from polymodal.envs.artefacts.worn import worn
 from polymodal.envs.cases import labelled, perception
 from polymodal.systems.consulting import figures, pictured
-from polymodal.systems.consulting.readers import PictureReader, Pictures, learn
+from polymodal.systems.readers.pictures import PictureReader, Pictures, learn
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
