@@ -32,9 +32,7 @@ def forms() -> bool:
     reply, full = Reply(assistant(json.dumps(RANKED))), Draft202012Validator(SCHEMAS["rank"])
     ours = seconds(lambda: [read(reply, SCHEMAS["rank"]) for _ in range(50)], 5) / 50
     peer = seconds(lambda: [[*full.iter_errors(RANKED)] for _ in range(50)], 5) / 50
-    print(
-        f"a ranking of ten: {ours * 1e6:.0f} us; {peer / ours:.1f} x (floor 3 x) as fast as jsonschema's check"
-    )
+    print(f"a ranking of ten: {ours * 1e6:.0f} us; {peer / ours:.1f} x (floor 3 x) jsonschema's check")
     return peer / ours >= 3
 
 
@@ -45,9 +43,10 @@ class Timed:
         self.model, self.name, self.took = model, model.name, 0.0
 
     def __call__(self, *messages: Message, seed: int, schema: Schema | None = None) -> Reply:
-        start = time.perf_counter()
+        """Answer as the model does."""
+        start = time.process_time()
         said = self.model(*messages, seed=seed, schema=schema)
-        self.took += time.perf_counter() - start
+        self.took += time.process_time() - start
         return said
 
 
@@ -59,9 +58,9 @@ def turns() -> bool:
     for _ in range(7):
         model = Timed(scripted(clinic, stop=1.0))
         doctor = Traced(Doctor(model=model, terms=[one.name for one in names], turns=20, **options))
-        start = time.perf_counter()
+        start = time.process_time()
         n = len(list(play(env, doctor, seed=0, limit=60, options={"case": 0})))
-        best = min(best, time.perf_counter() - start - model.took)
+        best = min(best, time.process_time() - start - model.took)
     print(f"a consultation of {n} turns: {best * 1e3:.0f} ms, {best / n * 1e3:.2f} ms a turn (floor 2.5 ms)")
     return best / n <= 0.0025
 
