@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -14,10 +13,9 @@ NEAR = (-0.06, 0.03)  # how far a trained model may stay behind the best rule, a
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    config = replace(recipe.tiny(), seeds=2)  # of three; `make run` takes them all
-    run = Run.create("sentiment_fusion", config, root=tmp_path_factory.mktemp("out"))
+    run = Run.create("sentiment_fusion", recipe.tiny(), root=tmp_path_factory.mktemp("out"))
     run.executor = "process"
-    recipe.run(config, run)
+    recipe.run(recipe.tiny(), run)
     return read_result(run.folder), run.folder
 
 
@@ -115,7 +113,7 @@ def test_no_number_is_alone(tiny):
         assert estimate.low <= estimate.mean <= estimate.high, name
     roles = {entry["role"] for entry in result.sections["legend"].values()}
     assert roles == {"result", "baseline", "control"}
-    assert len(result.fingerprints) == 8
+    assert len(result.fingerprints) == 12
     named = {row["name"]: row for row in result.sections["controls"]}
     assert named["redundant/shuffle:text"]["difference"]["low"] > 0
     cost = {row["name"]: row for row in result.sections["cost"]}
