@@ -26,7 +26,7 @@ FLAT = 4.0  # sd of grey levels below which there is nothing in a picture
 STRETCH = 1.5  # a picture's proportions may differ from those of its kind by this factor
 LOUD = 12.0  # sd of a page's noise, in grey levels, beyond which no text is looked for
 SLIP = 0.01  # chance that a row of a page that seems read was misread
-NARROW = 0.8  # of its width a page is read at: a quarter faster, and no row was misread (bench/pages.py)
+NARROW = 0.8  # of its width a page is read at: a fifth faster, and no row was misread (bench/pages.py)
 HOPELESS = 0.99  # P(poor) of a page of which nothing can be read
 UNITS = {one.name: one.unit for one in ANALYTES}
 
