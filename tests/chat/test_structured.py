@@ -1,11 +1,12 @@
 """Forms asked of models that chat: found, checked, repaired once, else counted."""
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import SchemaError
+from jsonschema import Draft202012Validator, SchemaError
 
 from polymodal.chat import ChatError, Reply, Scripted, Usage, ask, assistant, said, user
 from polymodal.chat.structured import DEPTH, LENGTH, read
@@ -145,3 +146,39 @@ def test_any_object_behind_words_without_quotes_is_found(data, before):
 def test_no_reply_can_break_it(text):
     data, error = read(Reply(assistant(text)), SCHEMA)
     assert (data is None) == bool(error)
+
+
+def test_the_quick_library_accepts_what_jsonschema_accepts():
+    """On replies near what a schema wants: one leaf of a good one changed at a time, for every such leaf."""
+    leaves = ["", "x", "yes", "x" * 9, -1, 0, 3, 4, 5.5, 1.0, True, None, [], {}, ["yes"], {"a": 1}]
+    forms = [
+        {"type": "string", "minLength": 2, "maxLength": 4},
+        {"minLength": 2},
+        {"enum": ["yes", 1, None, ["yes"]]},
+        {"type": ["integer", "null"], "minimum": 0, "exclusiveMaximum": 4},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 5},
+        {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": 1,
+            "contains": {"enum": ["yes"]},
+        },
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"pattern": "y"},
+        {"const": 1},
+        {"not": {"type": "string"}},
+        True,
+        False,
+    ]
+    seen = set()
+    for leaf, form, closed in itertools.product(leaves, forms, (True, False, {"type": "string"})):
+        whole = {"properties": {"a": form}, "required": ["a"], "additionalProperties": closed}
+        for data in ({"a": leaf}, {"a": leaf, "b": "yes"}, {"b": leaf}):
+            found, error = read(Reply(assistant(json.dumps(data))), whole)
+            held = Draft202012Validator(whole).is_valid(data)
+            assert (found == data, bool(error)) == (held, not held), (data, whole)
+            seen.add(held)
+    assert seen == {True, False}
+    odd = '{"a": "\\ud800"}'  # half a character, as JSON may write one
+    assert read(Reply(assistant(odd)), {"type": "object"}) == ({"a": "\ud800"}, "")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def grown(folder: Path, wanted: int, child: subprocess.Popen[bytes]) -> None:
                 return
         except FileNotFoundError:
             continue  # a temporary file took its name between our listing and our look
+        time.sleep(0.001)  # a wait that spins takes the core that the run needs
 
 
 def disturbed(place: Path, executor: str, seed: int, kills: int) -> tuple[bytes, int]:

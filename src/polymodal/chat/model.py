@@ -159,7 +159,7 @@ class ChatModel(Protocol):
 
 def said(message: Message) -> str:
     """The words of a message: its texts, a line each."""
-    return "\n".join(part.read() for part in message.parts if isinstance(part, Text))
+    return "\n".join([part.read() for part in message.parts if isinstance(part, Text)])
 
 
 def turn(role: str, *parts: Part | str) -> Message:

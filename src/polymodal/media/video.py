@@ -15,6 +15,7 @@ from polymodal.media.part import LIMITS, Kind, Limits, MediaError, bytes_of, cut
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
 
 HOP = 5.0  # seconds to the next frame wanted from which seeking is cheaper than decoding all between
 
@@ -64,6 +65,8 @@ class Video:
         return self._frames(every, count)
 
     def _frames(self, every: float | None, count: int | None) -> Iterator[Frame]:
+        from av.video.reformatter import VideoReformatter
+
         with refusing(self.source, "video"), sound.container(self.source) as box:
             track = _track(box, self.source, self.limits)
             first, last = self._cut(box, track)
@@ -73,10 +76,10 @@ class Video:
                 chosen = reel.nearest(spans)
             else:
                 chosen = reel.every(first, last if self.end is not None else math.inf, every or 0.0)
-            empty = True
+            empty, shaper = True, VideoReformatter()  # one for all frames: each has to begin threads
             for time, frame in chosen:
                 empty = False
-                yield Frame(time - first, _pixels(frame, name_of(self.source), self.limits))
+                yield Frame(time - first, _pixels(frame, shaper, name_of(self.source), self.limits))
             if empty:
                 raise MediaError("empty", name_of(self.source), "no frames")
 
@@ -186,7 +189,9 @@ def _check_pixels(width: int, height: int, where: str, limits: Limits) -> None:
         raise MediaError("too_large", where, f"{found}, the limit is {limits.pixels:,}")
 
 
-def _pixels(frame: "VideoFrame", where: str, limits: Limits) -> UInt8[np.ndarray, "h w 3"]:
+def _pixels(
+    frame: "VideoFrame", shaper: "VideoReformatter", where: str, limits: Limits
+) -> UInt8[np.ndarray, "h w 3"]:
     _check_pixels(frame.width, frame.height, where, limits)
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = shaper.reformat(frame, format="rgb24").to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))

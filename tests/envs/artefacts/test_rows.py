@@ -3,7 +3,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from polymodal.envs.artefacts import ANALYTES, PageReader, classes_of, draw, rows
+from polymodal.envs.artefacts import ANALYTES, PageReader, classes_of, draw, rows, signs
 from polymodal.envs.artefacts.page import value
 from polymodal.envs.artefacts.signs import noise, readable, spot
 from polymodal.envs.reading import Line
@@ -120,3 +120,22 @@ def test_noise_is_measured_and_a_spot_is_found():
     assert not readable(drawn.image.pixels(), 256 / 96)
     assert readable(drawn.image.pixels(), 1.0)
     assert not readable("a picture")
+
+
+def test_a_page_is_read_narrowed_and_once_more_in_full_where_a_row_is_missing(monkeypatch):
+    texts = [f"{a.name} {a.low} {a.unit} {a.low} - {a.high}" for a in ANALYTES]
+    whole = [Line(text, (40, 20 * k, 200, 20 * k + 16)) for k, text in enumerate(texts)]
+    widths, shown = [], {400: whole, 320: whole}
+
+    def read_lines(image):
+        widths.append(image.pixels().shape[1])
+        return shown[widths[-1]]
+
+    monkeypatch.setattr(signs, "read_lines", read_lines)
+    page = np.random.default_rng(0).integers(200, 210, (300, 400, 3)).astype(np.uint8)
+    page[::20] = 0
+    assert signs._narrowed(page)[0].box == (50, 0, 250, 16)  # in the page's own pixels
+    for shown[320], wanted in ((whole, [320]), (whole[1:], [320, 400])):
+        widths.clear()
+        assert PageReader()(page).poor == pytest.approx(0.01)
+        assert widths == wanted

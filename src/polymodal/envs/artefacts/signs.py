@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from polymodal.envs.artefacts.beats import beats
 from polymodal.envs.artefacts.page import ANALYTES, CLASSES, OUT
 from polymodal.envs.artefacts.rows import Row, rows
 from polymodal.envs.clinic.actions import Reading, Sign
-from polymodal.envs.reading import read_lines
+from polymodal.envs.reading import Line, read_lines
 from polymodal.media import Image
 from polymodal.media.part import LIMITS
 
@@ -26,6 +26,7 @@ FLAT = 4.0  # sd of grey levels below which there is nothing in a picture
 STRETCH = 1.5  # a picture's proportions may differ from those of its kind by this factor
 LOUD = 12.0  # sd of a page's noise, in grey levels, beyond which no text is looked for
 SLIP = 0.01  # chance that a row of a page that seems read was misread
+NARROW = 0.8  # of its width a page is read at: a fifth faster, and no row was misread (bench/pages.py)
 HOPELESS = 0.99  # P(poor) of a page of which nothing can be read
 UNITS = {one.name: one.unit for one in ANALYTES}
 
@@ -110,7 +111,10 @@ class PageReader:
         """The reading; a sign for each row that is out of its range, with its place and its words."""
         if not readable(image) or noise(image) > LOUD:
             return Reading(self.kind, self.classes, (), HOPELESS)
-        return self.judged(rows(read_lines(Image(image)), self.units))
+        found = self.judged(rows(_narrowed(image), self.units))
+        if found.poor <= 1 - HOPELESS:
+            return found
+        return self.judged(rows(read_lines(Image(image)), self.units))  # something is missing: all of it
 
     def judged(self, found: tuple[Row, ...]) -> Reading:
         """The reading of rows."""
@@ -129,6 +133,19 @@ class PageReader:
         )
         q = tuple((odds / odds.sum()).tolist()) if seen else ()
         return Reading(self.kind, self.classes, q, poor, signs)
+
+
+def _narrowed(image: Pixels) -> list[Line]:
+    """The pieces of text of a page that is made narrower, with their boxes in the page itself."""
+    height, width = image.shape[:2]
+    size = round(NARROW * width), height
+    scale = width / size[0]
+    small = PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BICUBIC)
+    found = []
+    for line in read_lines(Image(np.asarray(small))):
+        left, top, right, bottom = line.box
+        found.append(replace(line, box=(round(left * scale), top, round(right * scale), bottom)))
+    return found
 
 
 def noise(image: Pixels) -> float:

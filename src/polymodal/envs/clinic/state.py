@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from polymodal.envs.clinic.table import UNSURE
@@ -231,6 +232,7 @@ def status_of(value: str) -> Status:
     return "unsure" if value in ("", UNSURE) else "absent" if value == "no" else "present"
 
 
+@lru_cache(maxsize=1024)  # a ranking compares each name with each
 def _words(text: str) -> str:
     """Letters and digits in lower case, one blank between words."""
     return " ".join(_WORD.findall(text.casefold()))
