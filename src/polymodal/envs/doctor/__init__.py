@@ -19,12 +19,12 @@ from polymodal.envs.doctor.beliefs import (
     update,
 )
 from polymodal.envs.doctor.ladder import Outcome, ladder
-from polymodal.envs.doctor.stopping import Stop, learned_stop
+from polymodal.envs.doctor.stopping import Stop, cut, learned_stop, learned_stops
 
 # fmt: off
 __all__ = [
     "EPSILON", "FLOOR", "POLICIES", "RETAKES", "BayesDoctor", "Beds", "Choices", "Outcome", "Sight", "Stop",
-    "concluded", "flagged", "foreseen", "gain_of", "gains", "inferred", "ladder", "learned_stop",
-    "scored", "top", "update",
+    "concluded", "cut", "flagged", "foreseen", "gain_of", "gains", "inferred", "ladder", "learned_stop",
+    "learned_stops",     "scored", "top", "update",
 ]
 # fmt: on

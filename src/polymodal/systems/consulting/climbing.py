@@ -10,7 +10,7 @@ import numpy as np
 
 from polymodal import metrics as m
 from polymodal.envs.clinic.generated import drawn
-from polymodal.envs.doctor import ladder, learned_stop
+from polymodal.envs.doctor import EPSILON, Stop, cut, ladder, learned_stops
 
 if TYPE_CHECKING:
     from polymodal.envs.clinic import Clinic
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 BUDGETS = (6, 10, 14)
 LADDER: Mapping[str, Mapping[str, Any]] = {
-    "multimodal": {}, "retaken": {"retakes": 2}, "no stop": {"tau": None},
-    "retaken, no stop": {"retakes": 2, "tau": None}, "text": {"show": "text"},
-    "artefacts": {"show": "artefacts"}, "fixed": {"policy": "fixed"}, "frequent": {"policy": "frequent"},
-    "random": {"policy": "random"}, "split": {"policy": "split"}, "half": {"policy": "half"},
-    "shuffled": {"show": "shuffled"},
+    "multimodal": {}, "retaken": {"retakes": 2}, "text": {"show": "text"}, "artefacts": {"show": "artefacts"},
+    "fixed": {"policy": "fixed"}, "frequent": {"policy": "frequent"}, "random": {"policy": "random"},
+    "split": {"policy": "split"}, "half": {"policy": "half"}, "shuffled": {"show": "shuffled"},
 }  # fmt: skip
+UNSTOPPED = {"multimodal": "no stop", "retaken": "retaken, no stop"}  # the same, asked to the end
 SHARES, MID = (0.0, 0.3, 0.6, 0.9), 12  # of poor takes, and the budget that they are compared at
 KNOWN = {  # the spec's Monte Carlo of 1,000 patients, at 6, 10 and 14 turns
     "multimodal": (0.74, 0.79, 0.82), "retaken": (0.79, 0.86, 0.87), "no stop": (0.74, 0.78, 0.78),
@@ -46,14 +45,24 @@ def rungs(
 
     The arm `learned stop` stops as was learned on other patients; with `stop` learned, all arms do.
     """
-    found: dict[str, Any] = {}
-    group = drawn(clinic, n, seed=seed)
-    for t in turns:
-        learned = learned_stop(clinic, turns=t, seed=seed)._asdict()
-        usual = learned if stop == "learned" else {"tau": stop}
-        for arm, options in {**LADDER, "learned stop": learned}.items():
-            out = ladder(clinic, group, seed=seed, turns=t, **{**usual, **options})
-            found[f"T={t}: {arm}"] = {"right": out.right.astype(int), "turns": out.turns}
+    group, made = drawn(clinic, n, seed=seed), dict[str, dict[int, Any]]()
+    learned = learned_stops(clinic, turns, seed=seed)
+    usual = learned if stop == "learned" else dict.fromkeys(turns, Stop(stop, EPSILON))
+    for arm, options in LADDER.items():
+        # No policy looks at its budget or stop: one course, asked to the end, tells all of them.
+        told = ladder(clinic, group, seed=seed, turns=max(turns), tau=None, **options)
+        stops: dict[str, Mapping[int, Stop]] = {arm: usual}
+        if arm in UNSTOPPED:
+            stops[UNSTOPPED[arm]] = {}
+        if arm == "multimodal":
+            stops["learned stop"] = learned
+        for name, by in stops.items():
+            made[name] = {t: cut(told, t, by.get(t)) for t in turns}
+    found: dict[str, Any] = {
+        f"T={t}: {name}": dict(zip(("right", "turns"), by[t], strict=True))
+        for t in turns
+        for name, by in made.items()
+    }
     for name, policy_ in (("nothing asked", "none"), ("everything asked", "all")):
         found[name] = {"right": ladder(clinic, group, seed=seed, policy=policy_).right.astype(int)}
     for share in SHARES:
