@@ -16,12 +16,19 @@ Try
     polymodal run clinical_dialogue:full -o data=agentclinic/ -o doctor=openai:MODEL@URL -o rater=openai:MODEL
     polymodal run clinical_dialogue -o doctor=openai:MODEL@URL -o "arm=state?gap=eig&calls=merged,plain"
     polymodal run clinical_dialogue -o doctor=bayes:out/clinical_dialogue-1     readers of an earlier run
+    polymodal run clinical_dialogue -o data=SCIN_FOLDER          a reader of a set of pictures, trained and tested
+    polymodal run clinical_dialogue -o "arm=state,state?memory=OUT"   what an earlier run kept of each patient
     polymodal play clinic                                        you are the doctor (--as patient: the other)
-    polymodal study new out/clinical_dialogue-1 --form specialist     the same talks before people, blind
+    polymodal study new out/clinical_dialogue-1 --form specialist     the same talks before people, blind;
+                                                                 --form live: rooms, a person plays the patient
+    polymodal run clinical_dialogue -o rater=people:out/clinical_dialogue-1/study/export    what they said
+    inspect eval polymodal/clinical_dialogue --model PROVIDER/MODEL -T arm=plain
 Your data
-    clinic.json and cases.jsonl (docs/data.md), the releases of DDXPlus, symptom goals, AgentClinic's lines;
-    -o library=FOLDER (.txt, .md, .jsonl) for plans with sources. A run leaves model/ (readers),
-    transcripts.jsonl (replayable), records.jsonl (the page of each talk), consultations.jsonl, study/.
+    clinic.json and cases.jsonl or either alone (docs/data.md), the releases of DDXPlus, symptom goals,
+    AgentClinic's lines; labelled pictures train readers, as do SCIN, PTB-XL and PAD-UFES-20 alone.
+    -o library=FOLDER (.txt, .md, .jsonl) for plans with sources. A run leaves model/ (readers, tables),
+    transcripts.jsonl (replayable), states.jsonl, records.jsonl (the page of each talk),
+    consultations.jsonl (a row a talk, with its scores), study/.
 Measured
     <!-- measured -->
     docs/results/clinical_dialogue.json: mean [95 % interval], closed form where there is one

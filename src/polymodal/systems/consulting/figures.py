@@ -28,7 +28,8 @@ WANTED = ("top1", "top3", "top5", "top10")
 NAMES = {  # for who reads the report
     "T=6, 10, 14": "budgets of questions and pictures; ideal readers, 2,000 generated patients a seed",
     "multimodal, text, artefacts": "what the exact doctor may use: both, questions alone, pictures alone",
-    "retaken, no stop": "poor pictures are taken again; no stop once the doctor is sure",
+    "retaken": "poor pictures are taken again",
+    "no stop, learned stop": "asked to the end; ended as was learned on other patients",
     "fixed, random, frequent": "other orders of questions: a fixed list, chance, the likeliest yes",
     "split, half": "published rewards for a question, in place of information gain",
     "shuffled, blank": "controls: the next patient's pictures; pictures that show nothing",
