@@ -16,11 +16,11 @@ Try
     polymodal run clinical_dialogue:full -o data=agentclinic/ -o doctor=openai:MODEL@URL -o rater=openai:MODEL
     polymodal run clinical_dialogue -o doctor=openai:MODEL@URL -o "arm=state?gap=eig&calls=merged,plain"
     polymodal run clinical_dialogue -o doctor=bayes:out/clinical_dialogue-1     readers of an earlier run
-    polymodal run clinical_dialogue -o data=SCIN_FOLDER          a reader of a set of pictures, trained and tested
+    polymodal run clinical_dialogue -o data=SCIN_FOLDER          a reader of a set of pictures
     polymodal run clinical_dialogue -o "arm=state,state?memory=OUT"   what an earlier run kept of each patient
     polymodal play clinic                                        you are the doctor (--as patient: the other)
     polymodal study new out/clinical_dialogue-1 --form specialist     the same talks before people, blind;
-                                                                 --form live: rooms, a person plays the patient
+                                                  --form live: rooms with a person as patient
     polymodal run clinical_dialogue -o rater=people:out/clinical_dialogue-1/study/export    what they said
     inspect eval polymodal/clinical_dialogue --model PROVIDER/MODEL -T arm=plain
 Your data
