@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from polymodal.envs.clinic import UNSURE
+from polymodal.envs.clinic import UNSURE, Clinic
 from polymodal.envs.clinic.generated import drawn, patients
+from polymodal.envs.doctor import ladder
 from polymodal.media import Image
 from polymodal.systems.clinical_dialogue.data import NOISE, pocket
 
@@ -47,6 +48,23 @@ def test_patients_follow_the_tables() -> None:
     for k, one in enumerate(CLINIC.artefacts):
         seen = np.stack([(some.classes[:, k] == c) for c in range(5)], axis=1)
         assert np.abs(seen.mean(axis=0) - CLINIC.shows[one.kind].mean(axis=0)).max() < 0.03
+
+
+def test_who_has_none_of_the_findings_is_not_made_to_complain_of_one() -> None:
+    small = Clinic(CLINIC.diseases, CLINIC.findings[:2], (), CLINIC.answers[:, :, :2], {})
+    some, cases = drawn(small, 500, seed=0), patients(small, 500, seed=0)
+    none = ~(some.answers == 0).any(axis=1)
+    assert 0.5 < none.mean() < 0.95
+    assert (some.complaint[none] == -1).all()
+    assert (some.complaint[~none] >= 0).all()
+    assert {cases[int(i)].initial for i in np.flatnonzero(none)} == {"I do not feel well."}
+    assert {cases[int(i)].complaint for i in np.flatnonzero(none)} == {""}
+    p = ladder(small, some, seed=0, policy="none").p
+    assert np.allclose(p[none], small.prior)  # nothing was said, so nothing is known
+    assert not np.allclose(p[~none][0], small.prior)
+    sure = ladder(small, some, seed=0, policy="all").p
+    brier = ((sure - np.eye(18)[some.disease]) ** 2).sum(axis=1).mean()
+    assert brier == pytest.approx((1 - (sure**2).sum(axis=1)).mean(), abs=0.03)  # beliefs are calibrated
 
 
 def test_a_patient_is_the_same_however_many_come() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1024  # patients drawn at a time, whole, so that a patient does not depend on how many are asked for
 TAKES = 3
+UNWELL = "I do not feel well."  # whoever has none of the findings that can be a complaint
 
 Draw = Callable[..., "Image"]
 """`(kind, class name, *, seed, poor, take)` to a picture; the seed is of the artefact, not of the take."""
@@ -25,13 +26,13 @@ class Patients(NamedTuple):
 
     disease: Int[np.ndarray, " n"]
     answers: Int[np.ndarray, "n j"]  # rows of `Clinic.answers`
-    complaint: Int[np.ndarray, " n"]  # a finding with its first value
+    complaint: Int[np.ndarray, " n"]  # a yes/no finding that they have; -1 for those who have none
     classes: Int[np.ndarray, "n k"]
     poor: Bool[np.ndarray, "n k t"]
 
 
 def drawn(clinic: Clinic, n: int, *, seed: int, poor: float = 0.30, takes: int = TAKES) -> Patients:
-    """Patients by the clinic's tables: the complaint is one of the findings they answer with yes.
+    """Patients by the clinic's tables: the complaint is one of the yes/no findings that they have, if any.
 
     Of findings with other values than yes and no it is the first value, and only where no finding is yes/no.
 
@@ -78,12 +79,12 @@ class Generated:
         if b not in self._made:
             self._made = {b: _block(self.clinic, (self.seed, b), self.poor, self.takes)}
         some, name = self._made[b], f"pocket-{self.seed}-{index}"
-        complaint = self._names[some.complaint[i]]
+        complaint = self._names[some.complaint[i]] if some.complaint[i] >= 0 else ""
         said = [values[s] for values, s in zip(self._values, some.answers[i], strict=True)]
         return Case(
             id=name,
             diagnosis=self.clinic.diseases[some.disease[i]].name,
-            initial=f"I came because of {complaint}.",
+            initial=f"I came because of {complaint}." if complaint else UNWELL,
             complaint=complaint,
             findings=dict(zip(self._names, said, strict=True)),
             artefacts=Takes(self.clinic, some.classes[i], some.poor[i], self.draw, (self.seed, index)),
@@ -152,8 +153,8 @@ def _block(clinic: Clinic, key: tuple[int, int], poor: float, takes: int) -> Pat
     worn = rng.random((BLOCK, len(clinic.artefacts), takes)) < poor
     plain = np.array([one.values == ("yes", "no") for one in clinic.findings])
     order = np.where(answers == 0, rng.random(answers.shape), -1.0)
-    complaint = np.where(plain | ~plain.any(), order, -2.0).argmax(axis=1)
-    answers[np.arange(BLOCK), complaint] = 0  # who would say yes to nothing came with something
+    wanted = np.where(plain, order, -2.0)
+    complaint = np.where(wanted.max(axis=1) >= 0, wanted.argmax(axis=1), -1)
     return Patients(disease, answers, complaint, classes, worn)
 
 

@@ -84,7 +84,8 @@ def ladder(
     allowed[: j if show == "artefacts" else 0] = False
     allowed[j if show == "text" else len(allowed) :] = False
     beds, live = Beds(clinic, sights, n, retakes=min(retakes, poor.shape[2] - 1)), np.arange(n)
-    beds.answer(live, patients.complaint, np.zeros(n, dtype=int))
+    came = np.flatnonzero(patients.complaint >= 0)
+    beds.answer(came, patients.complaint[came], np.zeros(len(came), dtype=int))
     spent = np.zeros(n, dtype=int)
     limit = {"none": 0, "all": allowed.size * (1 + RETAKES)}.get(policy, turns)
     stop: dict[str, Any] = {"tau": None if policy == "all" else tau, "epsilon": epsilon}
