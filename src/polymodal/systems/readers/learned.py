@@ -252,8 +252,13 @@ def scored(book: Book, one: Mapping[str, Any]) -> None:
     good = ~bad
 
     def mean(values: Any, rows: Any, gone: int = 0) -> m.Estimate:
-        found = np.concatenate([values[rows], np.full(gone, np.nan)])  # what cannot be read is invalid
-        names = [*group[rows], *[None] * gone]
+        some, names = values[rows], [*group[rows]]
+        n = len(set(names))
+        if n == len(names) or len(set(some)) < 2:  # a bootstrap of equal values has no width
+            told = m.proportion(round(n * some.mean()), n, invalid=gone, better="higher")
+            return replace(told, n_groups=n)
+        found = np.concatenate([some, np.full(gone, np.nan)])  # what cannot be read is invalid
+        names += [None] * gone
         return m.mean(found, group=names, seed=book.seed, better="higher")
 
     if good.any():
