@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from polymodal.chat import uniform
+from polymodal.cli.tables import outcome
 from polymodal.envs import cases as files
 from polymodal.envs.artefacts import classes_of
 from polymodal.envs.clinic import Reading, Sign
@@ -233,6 +234,16 @@ def test_what_is_kept_can_be_played_again_and_says_what_it_is(ran):
     shown = {one["picture"] for one in turns if one["size"] != [0, 0]}
     assert len(shown) > 3
     assert all((folder / "media" / f"{digest}.png").is_file() for digest in shown)
+
+
+def test_the_terminal_shows_what_matters_and_counts_the_rest(ran, capsys):
+    result, folder = ran
+    outcome(folder)
+    said = capsys.readouterr().out
+    assert "T=10: multimodal - text" in said
+    assert "GTPA@1" not in said
+    folded = sum("minor" in one and one["minor"] for one in result.sections["legend"].values())
+    assert f"{folded} more scores are in result.json" in said
 
 
 def test_the_readers_of_a_run_sit_in_another(ran, tmp_path):

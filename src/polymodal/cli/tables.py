@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -53,8 +55,11 @@ def outcome(folder: Path) -> None:
             number(legend.get(name, {}).get("expected")),
         )
         for name, found in result.estimates.items()
+        if not legend.get(name, {}).get("minor")
     ]
     draw(f"{result.system}: estimates, 95 % intervals", ",mean,interval,n,groups,role,expected", rows)
+    if folded := len(result.estimates) - len(rows):
+        typer.echo(f"{folded} more scores are in result.json and in the report's tables")
     rulings(result.claims)
     found = result.sections.get("findings", [])
     if found:
