@@ -181,7 +181,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         places.keep(clinic, run.folder)
     consulted(config, run, book, clinic, len(found))
     if config.rater.startswith(rated.PEOPLE):
-        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)))
+        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)), found, clinic)
     book.sections["invalid"] = [
         {"reason": f"case: {why}", "n": n, "first": next(x.where for x in lost if x.reason == why)}
         for why, n in Counter(one.reason for one in lost).items()
@@ -337,7 +337,7 @@ def before(config: Config, model: Any, folder: str | None = None, store: Any = N
 
 
 def partner(spec: str, config: Config, folder: str | None = None, store: Any = None) -> ChatModel:
-    """For `study serve --partner NAME=clinical_dialogue:SPEC`: a doctor, `[ARM:]MODEL`, or `patient[:MODEL]`."""
+    """Of `study serve --partner NAME=clinical_dialogue:SPEC`: a doctor `[ARM:]MODEL`, or `patient[:MODEL]`."""
     who, _, model = spec.partition(":")
     if who != "patient":
         return seated.partner(spec, before(config, None, folder, store), store=store)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polymodal.chat.library import terms
@@ -16,39 +18,12 @@ if TYPE_CHECKING:
 
 SEEN = "I see."
 CHOICES = 4  # findings that a patient asks back about at most
-CALLED: Mapping[str, tuple[str, ...]] = {  # other words for a kind of artefact
-    "lesion": ("skin",),
-    "trace": ("ECG", "EKG", "electrocardiogram", "heart trace"),
-    "page": ("laboratory report", "lab report", "lab results", "lab values", "blood test", "blood tests"),
-    "image": ("picture", "photo", "photograph"),
-}
-PICTURE = ("picture", "pictures", "photo", "photos", "photograph", "image", "images")
-LOOKING = (
-    "show",
-    "send",
-    "let me see",
-    "can i see",
-    "may i see",
-    "could i see",
-    "to see",
-    "look at",
-    "a look",
-    "examine",
-    *PICTURE,
-)
-WANTING = ("i have", "i get", "get", "do a", "do an", "do the", "do your", "take", "record", "order", "request", "perform", "need", "want",
-           "would like", "result", "results")  # fmt: skip
-AGAIN = ("again", "another", "retake", "once more", "sharper", "clearer", "better")
-TAKING = ("take it", "take that", "take this", "take one", "retake", "another take", *LOOKING)
-FILLERS = frozenset(
-    "please a an the your my now next and then so ok okay thanks thank you any me us again another once more"
-    " retake i see well good sorry".split()
-)
-TOLD = (
-    "i think", "i believe", "i suspect", "i would say", "it is", "it s", "this is", "it may be", "it might be",
-    "it could be", "you may have", "you might have", "you probably have", "my diagnosis", "the diagnosis",
-)  # fmt: skip
-LITTLE = frozenset(terms("notice noticed feel felt experience experienced suffer suffering had got get tell"))
+WORDS = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
+CALLED: Mapping[str, Sequence[str]] = WORDS["called"]  # other words for a kind of artefact
+PICTURE = WORDS["picture"]
+LOOKING = [*WORDS["looking"], *PICTURE]
+GREETING, COURTESY = ({*" ".join(WORDS[name]).split()} for name in ("greeting", "courtesy"))
+LITTLE = {*terms(" ".join(WORDS["little"]))}  # words of a question that are not what it is about
 ORDER = re.compile(
     r"(?<!in )\b(?:order|request|perform)\s+(?:an?\s+|the\s+|some\s+)?([^.?!,;\n]{1,80})", re.IGNORECASE
 )
@@ -60,9 +35,10 @@ def understood(
     """An action, or what a patient says at once without one.
 
     Words that ask for an artefact or a test of the case by name are a `Request`, and a `Retake` where it was
-    shown before; so are words that ask for another picture without saying of what. A goodbye is `Close`. A
-    question that names one finding is an `Ask` about it, and any other an `Ask` in words. A guess at the
-    diagnosis is heard and no more: the doctor tells it elsewhere.
+    shown before; so are words that ask for another picture without saying of what. A goodbye is `Close`.
+    Asked what brings them, patients repeat their complaint. A question that names one finding is an `Ask`
+    about it, and any other an `Ask` in words. A guess at the diagnosis is heard and no more: the doctor tells
+    it elsewhere.
 
     Args:
         text: what the doctor says.
@@ -76,9 +52,12 @@ def understood(
     named = _about(text, findings)
     if (asked := _requested(text, case, shown, plainly=not named)) is not None:
         return asked
-    told = any(f"{words(text)} ".startswith(f"{one} ") for one in TOLD) or {*words(text).split()} <= FILLERS
-    if told and "?" not in text:
+    bare = words(text)
+    guess = any(f"{bare} ".startswith(f"{one} ") for one in WORDS["guess"])
+    if "?" not in text and (guess or {*bare.split()} <= COURTESY):
         return SEEN
+    if not named and (_any(text, WORDS["opening"]) or {*bare.split()} <= GREETING):
+        return case.initial
     if len(named) > 1 and alone and len(named) <= CHOICES:
         return f"Which do you mean: {_listed(named)}? One at a time, please."
     return Ask(text, named[0] if len(named) == 1 else "")
@@ -94,10 +73,10 @@ def _requested(text: str, case: Case, shown: Sequence[str], *, plainly: bool) ->
         for kind, known in called.items()
         for one in reversed(known)
         if names(text, one)
-        and (_bare(text, one) or looks or (one == kind or plainly) and _any(text, WANTING))
+        and (looks or _bare(text, one) or ((one == kind or plainly) and _any(text, WORDS["wanting"])))
     }
     kinds = [k for k, one in found.items() if not any(o != one and names(o, one) for o in found.values())]
-    if not kinds and _any(text, AGAIN) and _any(text, TAKING) and shown:
+    if not kinds and _any(text, WORDS["again"]) and _any(text, [*WORDS["taking"], *LOOKING]) and shown:
         kinds = [shown[-1]]
     if not kinds and _any(text, PICTURE) and looks and plainly:
         kinds = [*case.artefacts]
@@ -110,7 +89,7 @@ def _requested(text: str, case: Case, shown: Sequence[str], *, plainly: bool) ->
 
 
 def _about(text: str, findings: Mapping[str, str]) -> list[str]:
-    """The findings that a text names whole, the longest names; else those whose question holds all its words."""
+    """The findings that a text names whole, the longest; else those whose question has all its words."""
     asked = {*terms(text)}
     own = {name: {*terms(name)} for name in findings}
     named = [name for name in findings if own[name] and own[name] <= asked]
@@ -122,7 +101,7 @@ def _about(text: str, findings: Mapping[str, str]) -> list[str]:
 
 def _bare(text: str, name: str) -> bool:
     """Whether a text is a name and politeness."""
-    return {*f" {words(text)} ".replace(f" {words(name)} ", " ").split()} <= FILLERS
+    return {*f" {words(text)} ".replace(f" {words(name)} ", " ").split()} <= COURTESY
 
 
 def _any(text: str, sought: Iterable[str]) -> bool:
