@@ -125,7 +125,7 @@ class Pages:
             for message in messages:
                 shown.append(self.message(rater, message, n))
                 n += len(message.parts)
-            if len(shown) == 1:
+            if len(shown) == 1 and self.study.pages[slot.page].kind != "room":
                 shown[0]["who"] = ""
             title = w["case"].format(letter=letter.upper()) if len(order) > 1 else ""
             found.append({"letter": title, "messages": shown})

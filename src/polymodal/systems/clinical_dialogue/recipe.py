@@ -337,7 +337,7 @@ def before(config: Config, model: Any, folder: str | None = None, store: Any = N
 
 
 def partner(spec: str, config: Config, folder: str | None = None, store: Any = None) -> ChatModel:
-    """Of `study serve --partner NAME=clinical_dialogue:SPEC`: a doctor `[ARM:]MODEL`, or `patient[:MODEL]`."""
+    """Of `study serve --partner N=clinical_dialogue:SPEC`: a doctor `[ARM:]MODEL`, or `patient[:MODEL]`."""
     who, _, model = spec.partition(":")
     if who != "patient":
         return seated.partner(spec, before(config, None, folder, store), store=store)
