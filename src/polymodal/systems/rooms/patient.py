@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from polymodal.chat import ChatError, ChatModel, Ledger, Reply, assistant, metered, said
+from polymodal.chat import ChatError, ChatModel, Ledger, Reply, Usage, assistant, metered, said
 from polymodal.envs.clinic import UNSURE, Action, Answer, Ask, Request, Retake
 from polymodal.envs.clinic.patient import Consultation, spoken, table_patient
 from polymodal.envs.clinic.spoken import Played
@@ -68,15 +68,13 @@ class Playing:
         last, done = self._done(case, [turn.user for turn in talk], _live(self.room.patient, ledger, failed))
         if failed:
             raise ChatError(failed[-1].reason, f"{self.name}: {failed[-1]}", ledger.total())
+        spent = ledger.total()
+        usage = spent if spent.calls + spent.cached else Usage(calls=1)  # as a script's
         if isinstance(done, str):
-            return Reply(assistant(done), ledger.total())
-        told = (
-            spoken(UNSURE)
-            if isinstance(last, Ask) and betrays(done["said"], case.diagnosis)
-            else done["said"]
-        )
+            return Reply(assistant(done), usage)
+        leaks = isinstance(last, Ask) and betrays(done["said"], case.diagnosis)
         shown = [Image(done["image"])] if done["image"].size else []
-        return Reply(assistant(told, *shown), ledger.total())
+        return Reply(assistant(spoken(UNSURE) if leaks else done["said"], *shown), usage)
 
     def _done(self, case: Case, talk: Sequence[Any], patient: Any) -> tuple[Action | str, Heard | str]:
         """What the doctor's last words amount to, and what comes of it; nobody answers those before."""
