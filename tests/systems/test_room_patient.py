@@ -43,6 +43,8 @@ def talk(model, lines, *, case="c0"):
     ("ECG", [], Request("trace")),
     ("May I have your blood test?", [], Request("page")),
     ("Could you take it again? It is blurred.", ["lesion", "trace"], Retake("trace")),
+    ("Again, please", ["page"], Retake("page")),
+    ("Are you thirsty again?", ["page"], Ask("Are you thirsty again?")),
     ("Let me look at your skin", [], Request("lesion")),
     ("I need a chest CT", [], Request("Chest CT")),
     ("I would order an MRI of the head.", [], Request("MRI of the head")),
@@ -65,7 +67,7 @@ def test_what_free_words_amount_to(text, shown, wanted) -> None:
 
 
 def test_a_person_is_told_what_the_environment_tells_and_a_restart_changes_nothing() -> None:
-    lines = ["Hello, what brings you?", "Do you have sign 1?", "Please show me the lesion", "The lesion again",
+    lines = ["Hello, what brings you?", "Do you have sign 1?", "Please show me the lesion", "Lesion again",
              "sign 5", "another picture, please", "one more picture: retake it"]  # fmt: skip
     messages, replies = talk(patient(room(), seed=3), lines)
     case, kinds = CASES[0], [[p.kind for p in one.message.parts] for one in replies]

@@ -54,7 +54,8 @@ class Playing:
     def name(self) -> str:
         """Of the patient, with the model that plays it."""
         side = self.room.patient
-        return f"patient:{side.model.name if isinstance(side, Played) else type(side).__name__}"
+        who = side.model.name if isinstance(side, Played) else getattr(side, "__name__", type(side).__name__)
+        return f"patient:{who}?manner={self.room.manner}&seed={self.seed}"
 
     def __call__(self, *messages: Message, seed: int, schema: Any = None) -> Reply:
         """What the patient says or shows next; a schema is not its business.

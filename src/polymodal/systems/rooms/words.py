@@ -76,8 +76,9 @@ def _requested(text: str, case: Case, shown: Sequence[str], *, plainly: bool) ->
         and (looks or _bare(text, one) or ((one == kind or plainly) and _any(text, WORDS["wanting"])))
     }
     kinds = [k for k, one in found.items() if not any(o != one and names(o, one) for o in found.values())]
-    if not kinds and _any(text, WORDS["again"]) and _any(text, [*WORDS["taking"], *LOOKING]) and shown:
-        kinds = [shown[-1]]
+    if not kinds and shown and _any(text, WORDS["again"]):
+        bare = {*words(text).split()} <= COURTESY
+        kinds = [shown[-1]] if bare or _any(text, [*WORDS["taking"], *LOOKING]) else []
     if not kinds and _any(text, PICTURE) and looks and plainly:
         kinds = [*case.artefacts]
     if len(kinds) > 1:
