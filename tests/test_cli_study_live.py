@@ -186,6 +186,7 @@ def test_a_person_in_the_doctors_chair_is_shown_pictures_and_concludes(run: Path
     raw["pages"][2]["options"]["delay"] = [0.0, 0.0]
     (run / "study" / "quick-doctor.json").write_text(json.dumps(raw))
     made, db = load(run / "study" / "quick-doctor.json"), f"sqlite:///{tmp_path / 'study.db'}"
+    assert "not for care" in made.raw["consent"]
     store = Store(db, made)
     site = app(made, store, drafts.partners([PATIENT], run, made), admin_token=ADMIN)
     token = store.enrol()

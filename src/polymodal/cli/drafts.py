@@ -79,6 +79,8 @@ def of_run(folder: Path, sample: int, form: str, partners: Sequence[str], *, see
     room = next((page for page in chosen.get("pages", ()) if page["kind"] == "room"), None)
     if room is not None:
         plays = room.get("options", {}).get("plays", "patient")
+        if plays not in PARTNERS:
+            raise ValueError(f"--form {form}: its room is played by {plays!r}; known: {', '.join(PARTNERS)}")
         units = _played(folder, result, sample, partners or PARTNERS[plays], plays, seed=seed)
         return _fitted({**chosen, "units": units}, folder / "study")
     shown = result.sections.get("conversations") or [

@@ -59,6 +59,10 @@ class Rooms:
     The reply of a model is drawn in a thread of this process. A page looks for it, at whichever worker. Two
     persons who are to meet must be at the same worker.
 
+    Of a unit's messages, a `card` is shown in a place of its own and not heard by the model; what has the
+    role `partner` is heard as a system message and shown nowhere. Pictures, sounds and videos of a reply are
+    kept and shown as uploads are.
+
     Args:
         store: where messages go.
         pages: renders them.

@@ -1,4 +1,4 @@
-"""A case's patient as a chat model, for a person in the doctor's chair; and what that person is given.
+"""A patient as a chat model, to whom a person talks as the doctor; and that person's card.
 
 For research, not for care: the card says so.
 """
@@ -40,13 +40,13 @@ def patient(room: Consultation, *, seed: int) -> ChatModel:
         room: the cases, and who answers how.
         seed: of all talks, whatever the calls bring.
     """
-    return Playing(room, seed)
+    return Playing(room, seed=seed)
 
 
 class Playing:
     """A patient to whom a person talks; see `patient`."""
 
-    def __init__(self, room: Consultation, seed: int) -> None:
+    def __init__(self, room: Consultation, *, seed: int) -> None:
         self.room, self.seed = room, seed
         self._places = {room.cases[i].id: i for i in reversed(range(len(room.cases)))}
 
@@ -128,9 +128,11 @@ class _Noting:
 
     @property
     def name(self) -> str:
+        """The model's."""
         return self.model.name
 
     def __call__(self, *messages: Message, seed: int, schema: Any = None) -> Reply:
+        """The model's reply. Raises as the model."""
         try:
             return self.model(*messages, seed=seed, schema=schema)
         except ChatError as error:
