@@ -18,11 +18,15 @@ from polymodal.media import Image
 from polymodal.metrics import mean
 from polymodal.runs.result import Result
 from polymodal.systems.clinical_dialogue import recipe
+from polymodal.systems.consulting import rated
+from polymodal.training.study import Book
 from tests.judge.people.pocket import ADMIN, Browser
 from tests.test_cli_study import call
 
 STATE = "zeta=clinical_dialogue:scripted:clinic"
 PLAIN = "omega=clinical_dialogue:plain:scripted:clinic"
+PATIENT = "patient=clinical_dialogue:patient"
+CONFIG = recipe.Config(cases=5, turns=(6,), seed=7)
 NEW = ("--form", "live", "--partner", "zeta", "--partner", "omega")
 
 
@@ -30,7 +34,7 @@ NEW = ("--form", "live", "--partner", "zeta", "--partner", "omega")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of 5 cases leaves for people, with a live study of 3 of them before two doctors."""
     folder = tmp_path_factory.mktemp("run")
-    config = asdict(recipe.Config(cases=5, turns=(6,), seed=7))
+    config = asdict(CONFIG)
     Result("clinical_dialogue", "Talks", config, {"x": mean([1.0])}).write(folder)
     (folder / "study").mkdir()
     (folder / "study" / "osce.json").write_text(json.dumps(recipe.OSCE))
@@ -61,7 +65,7 @@ def test_every_case_comes_before_both_doctors_with_a_card_and_its_pictures(run: 
     assert {(one.item, one.subject) for one in units} == {
         (item, name) for item in {one.item for one in units} for name in ("zeta", "omega")
     }
-    cases = {case.id: case for case in recipe.place(recipe.Config(cases=5, turns=(6,), seed=7))[1]}
+    cases = {case.id: case for case in recipe.place(CONFIG)[1]}
     for one in units:
         card, *shown = one.cases[0].messages
         case, words = cases[one.item], "\n".join(part.read() for part in card.parts)
@@ -163,6 +167,54 @@ def test_a_whole_talk_with_pictures_a_restart_and_a_form(opened: Any, run: Path,
     assert any("blob" in part for line in lines for part in line["parts"])
 
 
+def examined(rater: Browser, slot: int, unit: Any) -> None:
+    """A talk with a patient: the complaint, an ECG, and its next take."""
+    case = next(one for one in recipe.place(CONFIG)[1] if one.id == unit.item)
+    takes = [take.image.pixels() for take in case.artefacts["trace"]]
+    for n, said in enumerate(("What brings you here?", "Please show me the ECG", "Again, please")):
+        assert rater.post("/say", slot=slot, text=said, blobs=[], key=str(n)).status_code == 200
+        html = replied(rater, slot, 2 * n + 1)
+        assert ("<img" in html, case.initial in html) == (n > 0, n == 0)
+        if n:
+            shown = rater.client.get(html.split('src="')[1].split('"')[0])
+            assert (Image(shown.content).pixels() == takes[n - 1]).all()
+
+
+def test_a_person_in_the_doctors_chair_is_shown_pictures_and_concludes(run: Path, tmp_path: Path) -> None:
+    assert "3 units" in call("new", run, "--form", "live-doctor", "--sample", "3").output
+    raw = json.loads((run / "study" / "live-doctor.json").read_text())
+    raw["pages"][2]["options"]["delay"] = [0.0, 0.0]
+    (run / "study" / "quick-doctor.json").write_text(json.dumps(raw))
+    made, db = load(run / "study" / "quick-doctor.json"), f"sqlite:///{tmp_path / 'study.db'}"
+    assert "not for care" in made.raw["consent"]
+    store = Store(db, made)
+    site = app(made, store, drafts.partners([PATIENT], run, made), admin_token=ADMIN)
+    token = store.enrol()
+    rater = Browser(site, token)
+    rater.form("/consent", agreed="yes")
+    rater.form("/next", page=2)
+    while "slot" in (here := rater.now()) and here["slot"]:
+        slot, html = here["slot"], rater.client.get("/now").text
+        unit = made.units[store.slot(store.rater(token), slot).unit]
+        reference = unit.cases[0].reference
+        assert "For research, not for care." in html
+        assert unit.cases[0].messages[-1].parts[0].read() in html
+        assert not any(word in html for word in ("case:", unit.id, unit.item))
+        examined(rater, slot, unit)
+        answers = {"first_diagnosis": reference.upper(), "confidence": 0.5, "plan": "Rest.", "played": 4}
+        for field, answer in answers.items():
+            assert rater.save(field, answer, slot=slot).status_code == 200
+        assert rater.post("/submit", slot=slot).status_code == 200
+    site.state.desk.rooms.close()
+    store.close()
+    call("export", run / "study" / "quick-doctor.json", "--db", db, "--to", tmp_path / "out")
+    book = Book(seed=0)
+    book.sections["notes"] = []
+    clinic, found, _ = recipe.place(CONFIG)
+    rated.people(book, tmp_path / "out", found, clinic)
+    assert (book.estimates["people: top1"].mean, book.estimates["people: top1"].n) == (1.0, 3)
+
+
 def test_partners_that_are_missing_or_unknown_are_named(run: Path) -> None:
     made = load(run / "study" / "live.json")
     for given, why in (
@@ -172,6 +224,7 @@ def test_partners_that_are_missing_or_unknown_are_named(run: Path) -> None:
         (["zeta=clinical_dialogue:scripted:parrot"], "no script 'parrot'"),
         (["zeta=clinical_dialogue:rigid:scripted:clinic"], "one of state, plain"),
         (["zeta=clinic:scripted:clinic"], "no kind of model"),
+        (["zeta=clinical_dialogue:patient:nobody:x"], "no kind of model"),
     ):
         with pytest.raises((ValueError, LookupError), match=why):
             drafts.partners(given, run, made)

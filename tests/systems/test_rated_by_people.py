@@ -1,9 +1,14 @@
 """What people said of consultations in a study, as figures of a later run."""
 
+import json
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.systems.consultation import clinic
 
+from polymodal.envs.clinic import Case
 from polymodal.metrics import above
 from polymodal.systems.clinical_dialogue import recipe
 from polymodal.systems.consulting import places, rated
@@ -47,6 +52,40 @@ def test_people_prefer_an_arm_on_the_axes_where_all_their_ratings_say_so(tmp_pat
     assert book.estimates["people: axes"].mean == pytest.approx(2 / 3)
     assert book.sections["notes"] == ["people: 72 ratings by simulated raters are left out."]
     assert above("people: axes", 0.5)(book.estimates)[0] == "undetermined"  # three axes are few
+
+
+def test_what_people_concluded_as_doctors_is_right_by_name_or_alias(tmp_path):
+    lists = {  # by rater and case; c0, c2 and c4 are what the names say, c9 is nobody's
+        ("anna", "c0"): ["orvane  Fever"], ("anna", "c2"): ["Noma chill", "", "Brask rash (pale)"],
+        ("anna", "c4"): ["I do not know"], ("anna", "c9"): ["Orvane fever"], ("bot-1", "c0"): ["Quill palsy"],
+        ("ben", "c4"): ["Nomaria", "Orvane fever", "Quill palsy"],
+    }  # fmt: skip
+    rows = [
+        {"rater": rater, "item": item, "subject": "patient", "field": field, "value": None,
+         "answer": json.dumps(name), "state": "leased" if rater == "late" else "done"}
+        for (rater, item), names in {**lists, ("late", "c0"): ["Quill palsy"]}.items()
+        for field, name in zip(rated.LISTED, names, strict=False)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "ratings.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{"rater": "bot-1", "kind": "simulated"}]), tmp_path / "events.parquet"
+    )
+    made = clinic()
+    tables = replace(made, diseases=tuple(
+        replace(one, aliases=("Nomaria",)) if one.name == "Noma chill" else one for one in made.diseases
+    ))  # fmt: skip
+    cases = [Case(f"c{i}", name, "It hurts.") for i, name in enumerate(one.name for one in tables.diseases)]
+    book = Book(seed=0)
+    book.sections["notes"] = []
+    rated.people(book, tmp_path, cases, tables)
+    top1, top3 = (book.estimates[f"people: top{k}"] for k in (1, 3))
+    assert (top1.mean, top1.n_valid, top1.n_groups) == (0.5, 4, 3)  # c0 and ben's c4 of four
+    assert top3.mean == 0.75
+    assert top1.low <= 0.5 <= top1.high
+    assert book.sections["notes"] == [
+        "people: 1 ratings by simulated raters are left out.",
+        "people: 1 conclusions are about none of this run's cases.",
+    ]
 
 
 def test_programs_in_the_place_of_people_decide_nothing(tmp_path):

@@ -15,10 +15,10 @@ from polymodal.envs.clinic.scripted import scripted
 from polymodal.media import Audio, Image
 from polymodal.systems.clinical_dialogue import method
 from polymodal.systems.clinical_dialogue.method import Doctor, Plain
-from polymodal.systems.consulting import seated
-from polymodal.systems.consulting.seated import NOTE, OVER, partner, role, roles
 from polymodal.systems.consulting.seats import Seats
 from polymodal.systems.consulting.talked import held, worded
+from polymodal.systems.rooms import seated
+from polymodal.systems.rooms.seated import NOTE, OVER, partner, role, roles
 from polymodal.testing import check_chat_model
 
 TABLES, CASES = clinic(), patients(12)

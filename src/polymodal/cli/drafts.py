@@ -26,7 +26,7 @@ PAGES = [
     {"kind": "block", "rubric": "plain", "title": "Please rate"},
     {"kind": "debrief", "title": "Thank you"},
 ]
-PARTNERS = ("state", "plain")  # of a form with a room
+PARTNERS = {"patient": ("state", "plain"), "doctor": ("patient",)}  # by whom the rater plays in a room
 CONSENT = (
     "You will rate what programs answered. Your ratings are kept under a pseudonym. You may stop at any time."
 )
@@ -62,7 +62,7 @@ def of_run(folder: Path, sample: int, form: str, partners: Sequence[str], *, see
         folder: of the run.
         sample: conversations at most.
         form: of those that the run brings; "" is the first, or a plain question where it brings none.
-        partners: who is talked to in a form with a room.
+        partners: who is talked to in a form with a room; none are the usual ones.
         seed: of the draw.
 
     Raises:
@@ -76,8 +76,12 @@ def of_run(folder: Path, sample: int, form: str, partners: Sequence[str], *, see
         known = f"it brings {', '.join(forms)}" if forms else "it brings none (no study/osce.json)"
         raise ValueError(f"--form {form}: {folder} brings no such form; {known}")
     chosen = forms[form or next(iter(forms))] if forms else {}
-    if any(page["kind"] == "room" for page in chosen.get("pages", ())):
-        units = _played(folder, result, max(1, sample // len(partners)), partners, seed=seed)
+    room = next((page for page in chosen.get("pages", ()) if page["kind"] == "room"), None)
+    if room is not None:
+        plays = room.get("options", {}).get("plays", "patient")
+        if plays not in PARTNERS:
+            raise ValueError(f"--form {form}: its room is played by {plays!r}; known: {', '.join(PARTNERS)}")
+        units = _played(folder, result, sample, partners or PARTNERS[plays], plays, seed=seed)
         return _fitted({**chosen, "units": units}, folder / "study")
     shown = result.sections.get("conversations") or [
         {"id": one["id"], "turns": [{"role": name, **part} for name, part in one.get("parts", {}).items()]}
@@ -97,18 +101,22 @@ def of_run(folder: Path, sample: int, form: str, partners: Sequence[str], *, see
     return _fitted({**chosen, "units": units}, folder / "study")
 
 
-def _played(folder: Path, result: Any, n: int, partners: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+def _played(
+    folder: Path, result: Any, sample: int, partners: Sequence[str], plays: str, *, seed: int
+) -> list[dict[str, Any]]:
     """A run's cases for raters to play, each before every partner; what they can send lies beside."""
     from polymodal.runs.atomic import write_bytes as keep
 
     units: list[dict[str, Any]] = []
     config, roles = _hook(result.system, "roles", result.config)
-    for role in roles(config, n, seed=seed):
+    for role in roles(config, max(1, sample // len(partners)), seed=seed, plays=plays):
         messages: list[dict[str, Any]] = [{"role": "card", "parts": list(role.card)}]
+        messages += [{"role": "partner", "parts": [role.brief]}] if role.brief else []
         for caption, image in role.pictures:
             path = f"media/{image.digest()}{image.suffix()}"
             keep(folder / "study" / path, image.encoded())
             messages.append({"role": "shown", "parts": [{"text": caption}, {"image": path}]})
+        messages += [{"role": "assistant", "parts": [role.opening]}] if role.opening else []
         about = {"item": role.id, "group": role.group, "reference": role.reference, "messages": messages}
         units += [{"id": f"{len(units) + i}-{role.id}"[:200], "subject": name} | about
                   for i, name in enumerate(partners)]  # fmt: skip

@@ -35,7 +35,9 @@ def new(
     ] = "",
     partner: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Who is talked to in a form with a room: state and plain."),
+        typer.Option(
+            metavar="NAME", help="Who is talked to in a form with a room: state and plain, or patient."
+        ),
     ] = None,
     *,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
@@ -43,13 +45,14 @@ def new(
     """Make a study file to start from; of a finished run, about its conversations or examples.
 
     A run that brings forms of its own is asked about with the first of them, or with the one that is named.
-    In a form with a room the raters play the run's cases before partners, whom `serve --partner` names.
+    In a form with a room the raters play the run's cases before partners, whom `serve --partner` names: in
+    `live` the patients, before doctors, and in `live-doctor` the doctors.
     """
     from polymodal.runs.atomic import write_json
 
     if (folder / "result.json").exists():
         to = folder / "study" / f"{form or 'study'}.json"
-        raw = drafts.of_run(folder, sample, form, partner or drafts.PARTNERS, seed=seed)
+        raw = drafts.of_run(folder, sample, form, partner or (), seed=seed)
     elif form:
         raise ValueError(f"--form is for a finished run, and {folder} has no result.json")
     else:
@@ -129,7 +132,8 @@ def serve(
     A partner is a model, or a system's way to talk with one: `clinical_dialogue:openai:MODEL@URL` is its
     doctor, `clinical_dialogue:plain:openai:MODEL@URL` the same model with plain prompting,
     `"clinical_dialogue:state?gap=eig:openai:MODEL@URL"` one that asks by its own frequencies. Beside a
-    run's study it has that run's tables and readers of pictures.
+    run's study it has that run's tables and readers of pictures. `clinical_dialogue:patient` is the patient
+    of each case, for raters who play doctors.
     """
     import uvicorn
 

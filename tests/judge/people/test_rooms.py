@@ -18,6 +18,7 @@ from polymodal.judge.people.pages import Pages, gallery
 from polymodal.judge.people.rooms import Rooms, taken
 from polymodal.judge.people.store import Store
 from polymodal.judge.people.tables import Rater, RefusedError, Slot
+from polymodal.judge.people.verdicts import message_rows
 from polymodal.media import Image, MediaError, Message, Text
 
 Setting = tuple[Store, Rooms, Callable[[], tuple[Rater, Slot]]]
@@ -41,9 +42,9 @@ def room(tmp_path: Path) -> Iterator[Callable[..., Setting]]:
     """Makes a study of one room page; gives store, rooms and a way to enter."""
     made: list[Any] = []
 
-    def make(partners: dict[str, ChatModel], **options: Any) -> Setting:
+    def make(partners: dict[str, ChatModel], units: Any = None, **options: Any) -> Setting:
         media(tmp_path)
-        units = [
+        units = units or [
             {"id": "u", "page": "r", "subject": "one",
              "messages": [{"role": "system", "parts": ["You are a doctor."]},
                           {"role": "card", "parts": ["You cough."]}]},
@@ -244,6 +245,61 @@ def test_two_persons_meet_at_a_unit_and_talk_under_roles(room: Any) -> None:
     store.submit(ann, here.id)
     rooms.say(bob, there, "Still there?", [], "c")
     assert rooms.look(bob, there, 0)["state"] == "ended"
+
+
+def test_pictures_of_a_reply_are_kept_made_anew_and_shown_to_their_rater_alone(
+    room: Any, tmp_path: Path
+) -> None:
+    heard: list[tuple[Message, ...]] = []
+
+    def answer(messages: tuple[Message, ...]) -> Reply:
+        heard.append(messages)
+        broken = [Image(b"no picture")] if len(heard) == 3 else []
+        return Reply(assistant("Look.", Image(tmp_path / "modelzeta_holdout_secret.jpg"), *broken))
+
+    store, rooms, enter = room({"one": model(answer)})
+    people = [enter(), enter()]
+    for rater, slot in people:
+        rooms.say(rater, slot, "Show me.", [], "a")
+        until(lambda slot=slot: len(store.messages(slot.id)) == 2)
+    (ann, here), (bob, _) = people
+    html = [rooms.look(rater, slot, 1)["messages"][0]["html"] for rater, slot in people]
+    first, other = (text.split('src="')[1].split('"')[0] for text in html)
+    assert first != other
+    assert (rooms.upload(bob, first), rooms.upload(ann, other)) == (None, None)
+    mime, data = rooms.upload(ann, first)
+    assert mime == "image/png"
+    assert b"secretauthor" not in data
+    shown = Image(tmp_path / "modelzeta_holdout_secret.jpg").pixels()
+    assert (Image(data).pixels() == shown).all()
+    opened = rooms.shown(ann, here)["messages"]
+    assert opened[1]["parts"][1]["url"] == first
+    rooms.say(ann, here, "And now?", [], "b")
+    until(lambda: len(store.messages(here.id)) == 4)
+    assert [type(part) for part in heard[2][2].parts] == [Text, Image]  # a model hears what it has shown
+    parts = [
+        row["parts"] for row in message_rows(store) if row["slot"] == here.id and row["role"] == "assistant"
+    ]
+    assert [sorted(part) for part in parts[0]] == [["text"], ["blob", "kind", "mime"]]
+    assert parts[1][2] == {"broken": "unsupported"}
+    assert "cannot be shown" in rooms.look(ann, here, 3)["messages"][0]["html"]
+    assert rooms.look(ann, here, 0)["open"]
+
+
+def test_what_the_partner_alone_is_told_reaches_no_page(room: Any) -> None:
+    heard: list[Message] = []
+    told = [{"role": "partner", "parts": ["case: secret"]}, {"role": "assistant", "parts": ["I have come."]}]
+    unit = {"id": "u", "page": "r", "subject": "one", "messages": told}
+    store, rooms, enter = room({"one": model(lambda m: heard.extend(m) or "Yes.")}, units=[unit])
+    rater, slot = enter()
+    rooms.say(rater, slot, "Hello", [], "a")
+    until(lambda: len(store.messages(slot.id)) == 2)
+    assert [m.role for m in heard] == ["system", "assistant", "user"]
+    seen = (rooms.pages.cases(rater, slot), rooms.shown(rater, slot), [*rooms.pages._texts(slot)])
+    assert "secret" not in repr(seen)
+    assert [(m["who"], m["parts"][0]["text"]) for m in seen[0][0]["messages"]] == [
+        ("Assistant", "I have come.")
+    ]
 
 
 def test_only_pictures_sounds_and_videos_are_taken(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ SIDES = {
     "doctor": "assistant",
     "system": "system",
 }
-HIDDEN = ("card",)  # shown by the room in its own place
+HIDDEN = ("card", "partner")  # shown by the room in its own place; told to a room's model alone
 SPOKEN = (
     "saving", "saved", "offline", "busy", "closed", "newer", "missing", "incomplete", "ended", "waiting",
     "trouble", "early", "long", "refused", "remove",
@@ -125,7 +125,7 @@ class Pages:
             for message in messages:
                 shown.append(self.message(rater, message, n))
                 n += len(message.parts)
-            if len(shown) == 1:
+            if len(shown) == 1 and self.study.pages[slot.page].kind != "room":
                 shown[0]["who"] = ""
             title = w["case"].format(letter=letter.upper()) if len(order) > 1 else ""
             found.append({"letter": title, "messages": shown})
@@ -227,14 +227,14 @@ class Pages:
 
     def _parts(self, rater: Rater, slot: Slot, kind: type[Part]) -> Iterator[Context]:
         cases = self.study.units[slot.unit].cases if slot.unit else ()
-        for message in (message for case in cases for message in case.messages):
+        for message in (m for case in cases for m in case.messages if m.role not in HIDDEN):
             yield from (self._part(rater, part, 0) for part in message.parts if isinstance(part, kind))
 
     def _texts(self, slot: Slot) -> Iterator[Context]:
         """The words that can be marked, with the turn and where each text begins in its message."""
         for turn, message in enumerate(self.study.units[slot.unit].cases[0].messages if slot.unit else ()):
-            start = 0
-            for text in (part.read() for part in message.parts if isinstance(part, Text)):
+            start, seen = 0, message.role not in HIDDEN
+            for text in (part.read() for part in message.parts if isinstance(part, Text) and seen):
                 yield {"turn": turn, "start": start, "text": text}
                 start += len(text) + 1
 

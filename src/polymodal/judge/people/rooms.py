@@ -59,6 +59,10 @@ class Rooms:
     The reply of a model is drawn in a thread of this process. A page looks for it, at whichever worker. Two
     persons who are to meet must be at the same worker.
 
+    Of a unit's messages, a `card` is shown in a place of its own and not heard by the model; what has the
+    role `partner` is heard as a system message and shown nowhere. Pictures, sounds and videos of a reply are
+    kept and shown as uploads are.
+
     Args:
         store: where messages go.
         pages: renders them.
@@ -131,7 +135,7 @@ class Rooms:
         }
 
     def upload(self, rater: Rater, address: str) -> tuple[str, bytes] | None:
-        """An upload in one of this rater's rooms by its address, None for any other."""
+        """What was sent in one of this rater's rooms by its address, None for any other."""
         for slot in self.store.slots(rater):
             for message in self.store.messages(slot.id):
                 for part in message["parts"]:
@@ -231,12 +235,25 @@ class Rooms:
             role = "end" if error.reason == "over_budget" else "error"
             return role, [{"reason": error.reason}], Usage()
         self.ledger.add("partner", self.pages.study.pages[slot.page].id, reply.usage)
-        return "assistant", [{"text": reply.text}], reply.usage
+        media = [self._shown(rater, part) for part in reply.message.parts if part.kind in KINDS]
+        return "assistant", [{"text": reply.text}, *media], reply.usage
+
+    def _shown(self, rater: Rater, part: Part) -> dict[str, str]:
+        """A medium of a reply, made anew and kept as an upload is; one that cannot be read is no end."""
+        try:
+            mime, clean = encode(part)
+        except MediaError as error:
+            return {"broken": error.reason}
+        return _blob(self.store.keep(rater, mime, clean), mime)
 
     def _heard(self, rater: Rater, slot: Slot, said: list[Any]) -> list[Message]:
         """The conversation as the model hears it: what the unit gives it, and what was said."""
         unit = self.pages.study.units[slot.unit]
-        given = [message for message in unit.cases[0].messages if message.role != "card"]
+        given = [
+            Message("system", message.parts) if message.role == "partner" else message
+            for message in unit.cases[0].messages
+            if message.role != "card"
+        ]
         spoken = [m for m in said if m["role"] in SPOKEN]
         return given + [Message(m["role"], self._parts(rater, m["parts"])) for m in spoken]
 
@@ -271,6 +288,8 @@ class Rooms:
         for part in message["parts"]:
             if part.get("text"):
                 parts.append({"kind": "text", "text": part["text"], "language": ""})
+            if "broken" in part:
+                parts.append({"kind": "broken"})
             if "blob" in part:
                 word = {"image": "picture", "audio": "sound", "video": "video"}[part["kind"]]
                 url = self._address(rater, part["blob"])

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,13 +24,13 @@ from polymodal.systems.consulting import (
     pictured,
     places,
     rated,
-    seated,
     seats,
     talked,
     visits,
     written,
 )
 from polymodal.systems.readers import learned
+from polymodal.systems.rooms import patient, seated
 from polymodal.training.study import Book
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def run(config: Config, run: Run) -> dict[str, Estimate]:
         places.keep(clinic, run.folder)
     consulted(config, run, book, clinic, len(found))
     if config.rater.startswith(rated.PEOPLE):
-        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)))
+        rated.people(book, Path(config.rater.removeprefix(rated.PEOPLE)), found, clinic)
     book.sections["invalid"] = [
         {"reason": f"case: {why}", "n": n, "first": next(x.where for x in lost if x.reason == why)}
         for why, n in Counter(one.reason for one in lost).items()
@@ -337,10 +337,18 @@ def before(config: Config, model: Any, folder: str | None = None, store: Any = N
 
 
 def partner(spec: str, config: Config, folder: str | None = None, store: Any = None) -> ChatModel:
-    """A doctor for `study serve --partner NAME=clinical_dialogue:[ARM:]MODEL`; as `seated.partner`."""
-    return seated.partner(spec, before(config, None, folder, store), store=store)
+    """Of `study serve --partner N=clinical_dialogue:SPEC`: a doctor `[ARM:]MODEL`, or `patient[:MODEL]`."""
+    who, _, model = spec.partition(":")
+    if who != "patient":
+        return seated.partner(spec, before(config, None, folder, store), store=store)
+    clinic, found, _ = place(config)
+    side = replace(config, patient=model or config.patient)
+    return patient.patient(room(side, clinic, found, store=store), seed=config.seed)
 
 
-def roles(config: Config, n: int, *, seed: int) -> list[seated.Role]:
-    """Who a person plays before a partner, for `polymodal study new RUN --form live`."""
-    return seated.roles(place(config)[1], n, seed=seed)
+def roles(config: Config, n: int, *, seed: int, plays: str = "patient") -> list[seated.Role]:
+    """Who a person plays in a room: patients, for `study new RUN --form live`, or their doctors."""
+    clinic, found, _ = place(config)
+    return seated.roles(
+        found, n, seed=seed, given=partial(patient.station, clinic=clinic) if plays == "doctor" else None
+    )

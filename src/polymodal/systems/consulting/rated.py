@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from polymodal import metrics as m
 from polymodal.judge import Case as Judged
 from polymodal.judge.asked import asked
 from polymodal.judge.rubric import read_rubric
+from polymodal.metrics.acting import top_k
 from polymodal.metrics.people import tables
 
 if TYPE_CHECKING:
     from polymodal.chat import ChatModel
-    from polymodal.envs.clinic import Case
+    from polymodal.envs.clinic import Case, Clinic
     from polymodal.media import Message
     from polymodal.training.study import Book
 
@@ -25,6 +27,7 @@ Row = Mapping[str, Any]
 AXIS = "axis "  # before a score's name in a row
 PEOPLE = "people:"  # before the folder of an exported study, in the place of a rater
 ALPHA = 0.05
+LISTED = ("first_diagnosis", "second_diagnosis", "third_diagnosis")  # what people write as doctors
 
 
 def rated(
@@ -80,15 +83,18 @@ def gaps(mine: Sequence[Row], others: Sequence[Row], *, seed: int) -> dict[str, 
     }
 
 
-def people(book: Book, folder: Path) -> None:
-    """What people said of talks in a study: the state-aware arm against another, axis by axis.
+def people(book: Book, folder: Path, cases: Iterable[Case] = (), clinic: Clinic | None = None) -> None:
+    """What people said of talks in a study, axis by axis, and what they concluded as doctors.
 
     A case's score on an axis is the mean over its raters. Rows of simulated raters are counted and left out.
 
     Args:
-        book: takes the differences, and as `people: axes` the share of axes on which the arm is superior: p
-            below .05 by Benjamini-Hochberg, and the difference positive.
+        book: takes the differences of the state-aware arm and another, and as `people: axes` the share of
+            axes on which the arm is superior: p below .05 by Benjamini-Hochberg, and the difference positive;
+            as `people: top-1` and `people: top-3` how often people in the doctor's chair were right.
         folder: what `polymodal study export` wrote.
+        cases: whom people met as doctors.
+        clinic: the cases' tables, whose other names of a diagnosis count as it.
 
     Raises:
         FileNotFoundError: no export there.
@@ -106,6 +112,7 @@ def people(book: Book, folder: Path) -> None:
     robots = int((source == "simulated").sum())
     if robots:
         book.sections["notes"].append(f"people: {robots} ratings by simulated raters are left out.")
+    concluded(book, {name: values[source == "person"] for name, values in table.items()}, cases, clinic)
     arms: dict[str, list[Row]] = {}
     for (subject, item), axes_ in scores.items():
         means = {name: float(np.mean(values)) for name, values in axes_.items()}
@@ -122,3 +129,39 @@ def people(book: Book, folder: Path) -> None:
     if found:
         better = sum(gap.mean > 0 and gap.p is not None and gap.p < ALPHA for gap in found.values())
         book.add("people: axes", m.proportion(better, len(found), better="higher"), group="People", page=True)
+
+
+def concluded(
+    book: Book, table: Mapping[str, np.ndarray], cases: Iterable[Case], clinic: Clinic | None
+) -> None:
+    """How often the first, or one of three diagnoses that people wrote as doctors is the case's.
+
+    Names are compared as the models' are. What was not submitted does not count, nor what is about none of
+    the cases, which a note tells.
+    """
+    written: dict[tuple[str, str], dict[str, str]] = {}
+    if not {"rater", "answer", "state"} <= table.keys():
+        return
+    columns = (table[name] for name in ("rater", "item", "field", "answer", "state"))
+    for rater, item, field, answer, state in zip(*columns, strict=True):
+        if field in LISTED and state == "done" and (name := str(json.loads(answer or "null") or "").strip()):
+            written.setdefault((str(item), str(rater)), {})[str(field)] = name
+    truth = {case.id: case.diagnosis for case in cases} if written else {}
+    aliases = {one.name: one.aliases for one in clinic.diseases} if clinic else None
+    known = [pair for pair in written if pair[0] in truth]
+    if len(known) < len(written):
+        lost = len(written) - len(known)
+        book.sections["notes"].append(f"people: {lost} conclusions are about none of this run's cases.")
+    items = [item for item, _ in known]
+    for k in (1, len(LISTED)) if known else ():
+        lists = [[written[pair][name] for name in LISTED if name in written[pair]] for pair in known]
+        right = [
+            top_k(truth[item], list_, k, aliases=aliases) for item, list_ in zip(items, lists, strict=True)
+        ]
+        alone = len(set(items)) == len(items)
+        found = (
+            m.proportion(int(sum(right)), len(right), better="higher")
+            if alone
+            else m.mean(np.array(right), group=items, seed=book.seed, better="higher")
+        )
+        book.add(f"people: top{k}", found, group="People", page=k == 1)

@@ -24,7 +24,13 @@ function draw(message) {
   if (message.n < shown) return;
   shown = message.n + 1;
   log.insertAdjacentHTML("beforeend", message.html);  // rendered and escaped by the server's templates
-  log.lastElementChild.scrollIntoView({ block: "nearest" });
+  show();
+}
+
+function show() {  // the last message, once more when its pictures have their size
+  const last = log.lastElementChild;
+  last?.scrollIntoView({ block: "nearest" });
+  last?.querySelectorAll("img").forEach((one) => one.addEventListener("load", () => last.scrollIntoView({ block: "nearest" })));
 }
 
 async function look() {

@@ -47,7 +47,7 @@ PLAIN: Mapping[str, frozenset[str]] = {  # whole answers, as `words` has them
 DENIED = frozenset({"no", "not", "without", "never", "don", "haven"})
 
 
-class _Turn(NamedTuple):
+class Turn(NamedTuple):
     """What the person said, and what was answered; None where the answer is owed."""
 
     user: tuple[Any, ...]
@@ -85,17 +85,17 @@ class Seated:
                 the doctor's model failed with, where not one of its calls in this turn was answered.
         """
         seed = self.seed if self.seed is not None else seed
-        turns, usage = _turns(messages), Usage()
-        keys = _keys(turns, seed=seed)
+        talk, usage = turns(messages), Usage()
+        keys = _keys(talk, seed=seed)
         at, n = self._found(keys)
-        for i in range(n, len(turns)):
-            at, spent = self._taken(at, turns[i].user, usage, seed=seed)
+        for i in range(n, len(talk)):
+            at, spent = self._taken(at, talk[i].user, usage, seed=seed)
             usage += spent
-            if turns[i].reply is not None:
-                at = _as_told(at, turns[i].reply or "", first=i == 0)
+            if talk[i].reply is not None:
+                at = _as_told(at, talk[i].reply or "", first=i == 0)
                 self._keep(keys[i + 1], at)
-        text = _told(at.action, first=len(turns) == 1)
-        self._keep(_key(keys[-1], turns[-1].user, text), at)
+        text = _told(at.action, first=len(talk) == 1)
+        self._keep(_key(keys[-1], talk[-1].user, text), at)
         return Reply(assistant(text), usage)
 
     def _taken(self, at: _At, user: tuple[Any, ...], before: Usage, *, seed: int) -> tuple[_At, Usage]:
@@ -182,7 +182,7 @@ def partner(spec: str, seats: Seats, *, store: Store | None = None) -> ChatModel
 
 
 class Role(NamedTuple):
-    """Who a person plays in a talk with a doctor.
+    """Who a person plays in a consultation.
 
     Attributes:
         id: of the case.
@@ -190,19 +190,25 @@ class Role(NamedTuple):
         reference: the diagnosis; not on the card.
         card: paragraphs for the person.
         pictures: that can be sent, each with its caption, in the order of kinds and takes.
+        opening: what the partner has said before the person begins.
+        brief: what the partner alone is told.
     """
 
     id: str
     group: str
     reference: str
     card: tuple[str, ...]
-    pictures: tuple[tuple[str, Image], ...]
+    pictures: tuple[tuple[str, Image], ...] = ()
+    opening: str = ""
+    brief: str = ""
 
 
-def roles(cases: Sequence[Case], n: int, *, seed: int) -> list[Role]:
-    """At most n of the cases, drawn by the seed, as roles."""
+def roles(
+    cases: Sequence[Case], n: int, *, seed: int, given: Callable[[Case], Role] | None = None
+) -> list[Role]:
+    """At most n of the cases, drawn by the seed, as roles: of their patients, or as `given` has them."""
     picked = np.random.default_rng(seed).permutation(len(cases))[:n]
-    return [role(cases[int(i)]) for i in sorted(picked)]
+    return [(given or role)(cases[int(i)]) for i in sorted(picked)]
 
 
 def role(case: Case) -> Role:
@@ -226,23 +232,27 @@ def role(case: Case) -> Role:
     return Role(case.id, case.group or case.id, case.diagnosis, tuple(told), tuple(pictures))
 
 
-def _turns(messages: Sequence[Message]) -> list[_Turn]:
-    """What the person said and what was answered; what stands above the talk is not for the doctor."""
-    turns: list[_Turn] = []
+def turns(messages: Sequence[Message]) -> list[Turn]:
+    """What the person said and what was answered; what stands above the talk is left out.
+
+    Raises:
+        ChatError: refused_input, where no word of the person's is unanswered.
+    """
+    found: list[Turn] = []
     for message in messages:
         if message.role == "user":
-            owed = bool(turns) and turns[-1].reply is None  # the reply failed, and more was said
-            more = turns.pop().user if owed else ()
-            turns.append(_Turn((*more, *message.parts), None))
-        elif message.role == "assistant" and turns:
-            before = turns.pop()
-            turns.append(before._replace(reply="\n".join(filter(None, [before.reply, said(message)]))))
-    if not turns or turns[-1].reply is not None:
-        raise ChatError("refused_input", "the patient has the word, and said nothing")
-    return turns
+            owed = bool(found) and found[-1].reply is None  # the reply failed, and more was said
+            more = found.pop().user if owed else ()
+            found.append(Turn((*more, *message.parts), None))
+        elif message.role == "assistant" and found:
+            before = found.pop()
+            found.append(before._replace(reply="\n".join(filter(None, [before.reply, said(message)]))))
+    if not found or found[-1].reply is not None:
+        raise ChatError("refused_input", "the person has the word, and said nothing")
+    return found
 
 
-def _keys(turns: Sequence[_Turn], *, seed: int) -> list[str]:
+def _keys(turns: Sequence[Turn], *, seed: int) -> list[str]:
     """A digest of the talk after each answered turn, the one before the first included."""
     keys = [f"{seed}"]
     for turn in turns:

@@ -1,0 +1,1 @@
+"""People in the chairs of a consultation, in rooms of a study."""
