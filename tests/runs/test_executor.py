@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.runs.toy import die_on_two, recipe, square
+from tests.runs.toy import die_on_two, recipe, square, threads
 
 from polymodal.runs import Run, executor
 from polymodal.runs.executor import Done, JobError, execute
@@ -39,6 +39,16 @@ def test_a_process_that_dies_is_told_with_its_job() -> None:
     ended = done(die_on_two, {str(n): (n,) for n in range(5)}, "process")
     assert {key: one.value for key, one in ended.items()} == {"0": 1, "1": 2, "2": None, "3": 4, "4": 5}
     assert ended["2"].error == executor.DIED
+
+
+def test_workers_share_the_cores_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert {one.value for one in done(threads, {"a": (), "b": ()}, "process").values()} == {"4"}
+    assert threads() is None  # all of them stay for this process
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert {one.value for one in done(threads, {"a": (), "b": ()}, "process").values()} == {"3"}
+    assert threads() == "3"
 
 
 def test_what_cannot_travel_is_told() -> None:

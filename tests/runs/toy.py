@@ -18,6 +18,11 @@ def square(x: float) -> float:
     return x * x
 
 
+def threads() -> str | None:
+    """How many OpenMP threads this process was started with."""
+    return os.environ.get("OMP_NUM_THREADS")
+
+
 def die_on_two(x: int) -> int:
     if x == 2:
         os._exit(9)

@@ -1,4 +1,7 @@
-"""One list of jobs, done here, in processes or on Ray, with equal results."""
+"""One list of jobs, done here, in processes or on Ray, with equal results.
+
+Equal to the bit where OMP_NUM_THREADS is set: else `inline` has all cores, a worker its share of them.
+"""
 
 import logging
 import os
@@ -7,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
@@ -95,7 +99,8 @@ def _process(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
         while True:
             while idle and (job := next(waiting, None)) is not None:
                 slot = idle.pop()
-                busy[slot.submit(_attempt, work, *job)] = (job[0], slot)
+                with _sharing(workers):  # a worker starts when it is given its first job
+                    busy[slot.submit(_attempt, work, *job)] = (job[0], slot)
             if not busy:
                 return
             for future in wait(busy, return_when=FIRST_COMPLETED).done:
@@ -113,6 +118,25 @@ def _process(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
     finally:
         for slot in (*idle, *(slot for _, slot in busy.values())):
             slot.shutdown(cancel_futures=True)
+
+
+def _threads(workers: int) -> str:
+    """OpenMP threads of a worker: OMP_NUM_THREADS, else its share of the cores.
+
+    More of them get in each other's way: half again the time, measured on two cores.
+    """
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+
+
+@contextmanager
+def _sharing(workers: int) -> Iterator[None]:
+    """Processes that are started here inherit their share of the cores; this one keeps all."""
+    given, os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS"), _threads(workers)
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["OMP_NUM_THREADS"]
 
 
 def _slot() -> ProcessPoolExecutor:
@@ -134,9 +158,9 @@ def _follow_parent() -> None:
 def _ray(work: Work, jobs: Jobs, workers: int) -> Iterator[Done]:
     """Ray tasks, never retried by Ray: a job that kills its worker is our news to tell."""
     ray = _started_ray(workers)
-    # Ray gives a worker one OpenMP thread; sums in another order differ in the last bit from inline ones
-    threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
-    task = ray.remote(max_retries=0, runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}})(_attempt)
+    # Sums by another number of threads differ in the last bit.
+    variables = {"OMP_NUM_THREADS": _threads(workers)}
+    task = ray.remote(max_retries=0, runtime_env={"env_vars": variables})(_attempt)
     waiting = iter(jobs.items())
     busy: dict[Any, str] = {}
     while True:
