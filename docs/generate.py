@@ -36,6 +36,7 @@ def row(name: str, result: dict[str, Any]) -> str:
     headline = next((key for key in estimates if legend[key].get("headline")), next(iter(estimates)))
     world, _, what = headline.rpartition("/")
     near = [key for key in estimates if key.rpartition("/")[0] == world or key.rpartition("/")[2] == what]
+    near = [key for key in near if not legend[key].get("minor")]
     better = estimates[headline].get("better")
     sign = -1 if better == "lower" else 1
     rivals = [key for key in near if legend[key]["role"] == "baseline" and estimates[key]["better"] == better]

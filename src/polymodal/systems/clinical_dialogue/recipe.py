@@ -135,7 +135,10 @@ CLAIMS = (
         stops(T, ", learned", saved=0.15, lost=0.03),
     ),
     Claim("stopping at a belief of .90 saves 15 %", "-", stops(T, "", saved=0.15, lost=0.03)),
-    Claim("a learned stop saves 40 % of 10 turns and more for 2 points", "ours", stops(T[1:], ", learned", saved=0.4, lost=0.02)),
+    Claim(
+        "a learned stop saves 40 % of 10 turns and more for 2 points", "ours",
+        stops(T[1:], ", learned", saved=0.4, lost=0.02),
+    ),
     Claim("it saves 40 % of 6 turns for 2 points", "ours", stops(T[:1], ", learned", saved=0.4, lost=0.02)),
     Claim("pictures that are drawn and read are needed too", "-", every(*[
         above(f"read: multimodal - {arm}", 0) for arm in ("text", "artefacts", "shuffled")])),
