@@ -13,7 +13,7 @@ from polymodal.chat import assistant, system, user
 from polymodal.chat.inspected import Evaluated, outgoing
 from polymodal.envs.clinic.state import OTHER, State
 from polymodal.media import Image
-from polymodal.systems.consulting import talked
+from polymodal.systems.consulting import talked, visits
 from polymodal.systems.consulting.seats import judged, parsed
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _messages(found: talked.Held) -> list[Any]:
 def _row(seats: Seats, found: talked.Held, case: Case) -> dict[str, Any]:
     """The figures of a consultation, as JSON values."""
     state = found.states[-1] if found.states else State()
-    row = talked.row(found)
+    row = visits.row(found)
     told = judged(seats.config, seats.method, seats.rubric, state, case, seats.clinic, seats.store)
     claims = row["claims"]
     return {
