@@ -114,7 +114,8 @@ def test_patients_are_drawn_by_tables_that_come_without_cases(tmp_path):
     tables, found, lost = places.place(str(tmp_path), data.pocket(), 10**6, seed=0)
     assert (len(found), lost) == (places.IMAGINED, [])
     assert {one.diagnosis for one in found} == set(NAMES)
-    assert {one.complaint for one in found} == {"cough"}  # nobody comes because of no pain
+    came = {(one.complaint, one.findings["cough"] == "yes") for one in found}
+    assert came == {("cough", True), ("", False)}  # nobody comes because of no pain, or a cough they lack
     assert list(found[0].artefacts) == ["lesion"]  # nails are not drawn here
     assert found[0].artefacts["lesion"][0].image.pixels().shape == (64, 64, 3)
     told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 9)
