@@ -120,6 +120,9 @@ def test_patients_are_drawn_by_tables_that_come_without_cases(tmp_path):
     assert found[0].artefacts["lesion"][0].image.pixels().shape == (64, 64, 3)
     told = places.about(recipe.Config(data=str(tmp_path)), tables, data.pocket(), 9)
     assert "9 generated patients: there are tables and no cases." in told
+    assert "No more are read" not in told
+    some = places.about(recipe.Config(data=str(tmp_path), cases=9), tables, data.pocket(), 9)
+    assert "No more are read (cases=9)." in some
     assert "No nail can be drawn, so nobody asks for one." in told
     env = recipe.env(recipe.Config(data=str(tmp_path), cases=5))
     assert len(env.cases) == 5

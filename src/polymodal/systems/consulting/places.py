@@ -172,8 +172,9 @@ def allowed(config: Any) -> None:
 
 def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
     """What a run is of, and which artefacts nobody but a model can look at."""
+    most = f" No more are read (cases={config.cases})." if config.data and n == config.cases else ""
     if clinic is None:
-        return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask."
+        return f"{n} written cases of {config.data}: no tables, so models and lists of questions ask.{most}"
     folder = next((one.partition(":")[2] for one in config.doctor if one.startswith("bayes:")), None)
     at = source(config.data, folder, own)
     sizes = (("diseases", clinic.diseases), ("findings", clinic.findings), ("artefacts", clinic.artefacts))
@@ -184,7 +185,7 @@ def about(config: Any, clinic: Clinic | None, own: Clinic, n: int) -> str:
         drawn = f" {n} generated patients: there are tables and no cases."
         gone = [one.kind for one in whole.artefacts if one not in clinic.artefacts]
         drawn += f" No {', '.join(gone)} can be drawn, so nobody asks for one." if gone else ""
-    told = f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}"
+    told = f"{where}: {size}; {n} consultations an arm, with patients who play.{drawn}{most}"
     return told + _unread(at, clinic, own, folder)
 
 
