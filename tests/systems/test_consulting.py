@@ -186,6 +186,15 @@ def test_figures_of_a_models_arms_by_hand():
     assert {one["calls"] for one in told.sections["cost"]} == {8}
 
 
+def test_a_doctor_is_counted_on_the_cases_it_met():
+    rows = talk_rows("state", [1, 0, 1, 1]) + talk_rows("plain", [0, 0, 1, 1])
+    few = talk_rows("state", [1, 0], doctor="few") + talk_rows("plain", [0, 0], doctor="few")
+    told = book()
+    figures.told(told, None, rows + few, [])
+    assert (told.estimates["m: state - plain"].n, told.estimates["few: state - plain"].n) == (4, 2)
+    assert told.estimates["few: state - plain"].n_valid == 2
+
+
 def test_one_seed_has_no_spread_between_seeds_and_two_have():
     some = {f"ladder/{s}": climbing.rungs(CLINIC, (4,), 0.9, seed=s, n=40) for s in range(2)}
     one, two = book(), book()

@@ -116,7 +116,8 @@ def told(
     talks = {key: some for key, some in talks.items() if CLAIMING not in key[0]}
     for doctor in dict.fromkeys(doctor for doctor, _ in talks):
         arms = {arm: some for (name, arm), some in talks.items() if name == doctor}
-        compared(book, doctor, arms, cases, first=doctor == leading(talks))
+        held = list(dict.fromkeys(str(row["case"]) for some in arms.values() for row in some))
+        compared(book, doctor, arms, held, first=doctor == leading(talks))
         axes(book, doctor, arms)
     odds(book, talks)
     costs(book, talks)
