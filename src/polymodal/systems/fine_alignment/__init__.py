@@ -125,6 +125,8 @@ Measured
       hard, hard - shuffled negatives              -0.001 [-0.011, 0.009]
       hard, shuffled negatives - regional          0.037 [0.027, 0.047]
       global/hard - chance                         -0.042 [-0.047, -0.037]
+      hard/hard ECE                                0.078 [0.068, 0.109]
+      hard/hard ECE, isotonic                      0.081 [0.066, 0.108]
       hard/hard against colour                     0.983 [0.980, 0.985]
       hard/hard against size                       0.644 [0.632, 0.657]
       hard/hard against texture                    0.339 [0.328, 0.351]
