@@ -241,8 +241,7 @@ def test_two_tabs_show_the_newer_answer_and_two_raters_nothing_of_each_other(
         assert other.evaluate("url => fetch(url).then(r => r.status)", mine[1]) == 404
         tab.context.close()
         other.context.close()
-    values = [one.values.get("fluent") for one in given(store)]
-    assert values == [3]
+    assert [one.values.get("fluent") for one in given(store)] == [3]
     store.close()
 
 
@@ -253,10 +252,8 @@ def test_a_killed_server_loses_no_answer(browser: Any, folder: Path) -> None:
 
     def start() -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "tests.judge.people.pocket", str(folder), str(port), "consent,rate"]
-        plain = {
-            k: v for k, v in os.environ.items() if not k.startswith("COV")
-        }  # the killed has none to give
-        server = subprocess.Popen(words, cwd=ROOT, env={**plain, "PYTHONWARNINGS": "ignore"})
+        untraced = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+        server = subprocess.Popen(words, cwd=ROOT, env={**untraced, "PYTHONWARNINGS": "ignore"})
         for _ in range(1200):
             try:
                 with urllib.request.urlopen(f"{url}/static/study.css", timeout=5):
