@@ -88,6 +88,16 @@ def test_what_people_concluded_as_doctors_is_right_by_name_or_alias(tmp_path):
     ]
 
 
+def test_ratings_that_were_not_submitted_do_not_count(tmp_path):
+    folder = export(tmp_path / "export", ["anna", "ben"])
+    rows = pq.read_table(folder / "ratings.parquet").to_pylist()
+    for row in rows:  # ben gave up, and would have turned the order round
+        row["state"] = "left" if row["rater"] == "ben" else "done"
+        row["value"] = 5.0 - row["value"] if row["rater"] == "ben" and row["value"] else row["value"]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "ratings.parquet")
+    assert told(folder).estimates["people: m state - m plain_matched, axis warmth"].mean == 2.0
+
+
 def test_programs_in_the_place_of_people_decide_nothing(tmp_path):
     book = told(export(tmp_path / "export", ["bot-1", "bot-2"]))
     assert not book.estimates

@@ -34,8 +34,6 @@ class Patients(NamedTuple):
 def drawn(clinic: Clinic, n: int, *, seed: int, poor: float = 0.30, takes: int = TAKES) -> Patients:
     """Patients by the clinic's tables: the complaint is one of the yes/no findings that they have, if any.
 
-    Of findings with other values than yes and no it is the first value, and only where no finding is yes/no.
-
     Args:
         clinic: its tables.
         n: how many; a patient does not depend on it.

@@ -86,12 +86,13 @@ def gaps(mine: Sequence[Row], others: Sequence[Row], *, seed: int) -> dict[str, 
 def people(book: Book, folder: Path, cases: Iterable[Case] = (), clinic: Clinic | None = None) -> None:
     """What people said of talks in a study, axis by axis, and what they concluded as doctors.
 
-    A case's score on an axis is the mean over its raters. Rows of simulated raters are counted and left out.
+    A case's score on an axis is the mean over its raters. Rows of simulated raters are counted and left out,
+    and what was not submitted does not count.
 
     Args:
         book: takes the differences of the state-aware arm and another, and as `people: axes` the share of
             axes on which the arm is superior: p below .05 by Benjamini-Hochberg, and the difference positive;
-            as `people: top-1` and `people: top-3` how often people in the doctor's chair were right.
+            as `people: top1` and `people: top3` how often people in the doctor's chair were right.
         folder: what `polymodal study export` wrote.
         cases: whom people met as doctors.
         clinic: the cases' tables, whose other names of a diagnosis count as it.
@@ -104,10 +105,11 @@ def people(book: Book, folder: Path, cases: Iterable[Case] = (), clinic: Clinic 
     if lacking := {"subject", "item", "field", "value"} - table.keys():
         raise ValueError(f"{folder} has no ratings of consultations: it lacks {', '.join(sorted(lacking))}")
     source = table.get("source", np.full(len(table["item"]), "person"))
+    ended = table.get("state", np.full(len(table["item"]), "done")) == "done"
     scores: dict[tuple[str, str], dict[str, list[float]]] = {}
-    names = ("subject", "item", "field", "value")
-    for subject, item, field, value, who in zip(*(table[name] for name in names), source, strict=True):
-        if who == "person" and np.isfinite(value):  # a text has no number
+    columns = [table[name][(source == "person") & ended] for name in ("subject", "item", "field", "value")]
+    for subject, item, field, value in zip(*columns, strict=True):
+        if np.isfinite(value):  # a text has no number
             scores.setdefault((str(subject), str(item)), {}).setdefault(f"{AXIS}{field}", []).append(value)
     robots = int((source == "simulated").sum())
     if robots:
